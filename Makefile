@@ -1,0 +1,39 @@
+# Two commands for a new user: make demo, make test. Everything else is for developers.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check format full bench clean
+
+demo: $(STAMP)  ## distil the bundled teacher and open the numbers
+	$(BIN)/spiritsafe run
+
+test: $(STAMP)  ## the default test suite
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## style, lint, types: the same as pre-commit
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+full: $(STAMP)  ## the honest long version with every control
+	$(BIN)/spiritsafe run recipes/schoolbook-full.yaml
+
+bench: $(STAMP)  ## the figures of docs/measurements.md
+	$(BIN)/python benchmarks/collect.py
+
+clean:
+	rm -rf $(VENV)
+
+# torch first and pinned: a plain `torch` would bring several GB of CUDA to a machine without a GPU.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    "$$(grep '^torch==' constraints.txt)" $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	touch $@

@@ -1,0 +1,5 @@
+"""`python -m spiritsafe`."""
+
+from spiritsafe.cli.main import main
+
+main()

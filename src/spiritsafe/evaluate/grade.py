@@ -1,0 +1,195 @@
+"""Right or wrong: let a model answer the test prompts, and judge answers that are already there.
+
+The file of a model's answers begins with a line that names what it was made for; then come the rows in
+a fixed order, chunk by chunk. A run that was killed goes on behind the last whole chunk, and chunks are
+cut at the same places every time: batches, and so the bytes of the file, are those of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from spiritsafe import recipe
+from spiritsafe.errors import CorruptData
+from spiritsafe.records import Prompt, Record, Reply, Request, Sampling, canonical_json, content_hash
+from spiritsafe.tasks.verifiers import Judge, build
+
+KEY = "evaluation_key"
+NO_ANSWER, CUT_OFF = "no_answer", "cut_off"
+
+
+class Answers(Protocol):
+    """What is needed of a model here; `teachers.local.LocalModel` has it."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Reply]:
+        """One reply for each request, in the same order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Graded(Record):
+    """One judged answer."""
+
+    prompt_id: str
+    slice: str
+    """"test" is the standard test; other slices are reported apart."""
+    correct: bool
+    text: str
+    extracted: str | None = None
+    """What the verifier took for the answer."""
+    reason: str | None = None
+    """Why it is wrong: the verifier's word, `cut_off` at max_tokens, or `no_answer`."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def answer(
+    model: Answers,
+    prompts: Mapping[str, Sequence[Prompt]],
+    settings: recipe.Evaluate,
+    verifier: recipe.Verifier,
+    path: Path,
+    *,
+    key: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Graded]:
+    """Greedy answers of a model to the prompts of every slice, judged; kept in `path` as they come.
+
+    `key` names the model: a file made with another key, other prompts or other settings is begun anew.
+    """
+    wanted = _ordered(prompts)
+    judge = build(verifier)
+    header = _header(key, wanted, settings, verifier)
+    done = _resume(path, header, settings.batch_size, len(wanted))
+    with open(path, "ab") as file:
+        for start in range(len(done), len(wanted), settings.batch_size):
+            chunk = wanted[start : start + settings.batch_size]
+            rows = _answer_chunk(model, chunk, settings.max_tokens, judge)
+            file.write("".join(canonical_json(row.to_json()) + "\n" for row in rows).encode())
+            file.flush()
+            os.fsync(file.fileno())
+            done += rows
+            if progress is not None:
+                progress(len(done), len(wanted))
+    return _in_prompt_order(done, prompts)
+
+
+def grade_replies(
+    prompts: Mapping[str, Sequence[Prompt]], texts: Mapping[str, str], verifier: recipe.Verifier
+) -> list[Graded]:
+    """Judge collected answers, text by prompt_id. A prompt without an answer counts as wrong."""
+    judge = build(verifier)
+    return [
+        _grade(name, prompt, texts.get(prompt.prompt_id), judge)
+        for name, rows in prompts.items()
+        for prompt in rows
+    ]
+
+
+def read_graded(path: Path) -> list[Graded]:
+    """The judged answers of a file, whichever of the two functions made it; unfinished lines are left out.
+
+    Raises CorruptData when a line is not a judged answer.
+    """
+    rows, _ = _whole_lines(path)
+    try:
+        return [Graded.from_json(row) for row in rows if KEY not in row]
+    except TypeError:
+        raise CorruptData(f"damaged file: {path}", hint="delete it and run again; it is made anew") from None
+
+
+def _ordered(prompts: Mapping[str, Sequence[Prompt]]) -> list[tuple[str, Prompt]]:
+    """All prompts, long ones first: a batch holds prompts of like length, and memory is tried at once."""
+    rows = [(name, prompt) for name, of_slice in prompts.items() for prompt in of_slice]
+    return sorted(rows, key=lambda row: (-_length(row[1]), row[1].prompt_id, row[0]))
+
+
+def _length(prompt: Prompt) -> int:
+    return sum(len(message["content"]) for message in prompt.messages)
+
+
+def _header(
+    key: str, wanted: Sequence[tuple[str, Prompt]], settings: recipe.Evaluate, verifier: recipe.Verifier
+) -> bytes:
+    made_for = {
+        "key": key,
+        "prompts": [[name, prompt.to_json()] for name, prompt in wanted],
+        "max_tokens": settings.max_tokens,
+        "batch_size": settings.batch_size,
+        "verifier": verifier.model_dump(mode="json"),
+    }
+    return (canonical_json({KEY: content_hash("spiritsafe-evaluation-1", made_for)}) + "\n").encode()
+
+
+def _resume(path: Path, header: bytes, chunk: int, total: int) -> list[Graded]:
+    """The rows of whole chunks made under the same header; the file then ends behind them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    ends: list[int] = []
+    if path.exists() and path.read_bytes()[: len(header)] == header:
+        rows, ends = _whole_lines(path)
+    answers = max(len(rows) - 1, 0)
+    kept = total if answers >= total else answers // chunk * chunk
+    if not ends:
+        path.write_bytes(header)
+        return []
+    os.truncate(path, ends[kept])
+    return [Graded.from_json(row) for row in rows[1 : kept + 1]]
+
+
+def _whole_lines(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """The JSON objects of a file up to the first unfinished or damaged line, and where each line ends."""
+    rows, ends, position = [], [], 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if not line.endswith(b"\n") or not isinstance(row, dict):
+            break
+        position += len(line)
+        rows.append(row)
+        ends.append(position)
+    return rows, ends
+
+
+def _answer_chunk(
+    model: Answers, chunk: Sequence[tuple[str, Prompt]], max_tokens: int, judge: Judge
+) -> list[Graded]:
+    sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
+    requests = [
+        Request(prompt_id=p.prompt_id, messages=p.messages, teacher="evaluation", sampling=sampling)
+        for _, p in chunk
+    ]
+    replies = model.generate(requests)
+    return [
+        _grade(name, prompt, reply.text, judge, cut_off=reply.finish_reason == "length")
+        for (name, prompt), reply in zip(chunk, replies, strict=True)
+    ]
+
+
+def _grade(name: str, prompt: Prompt, text: str | None, judge: Judge, *, cut_off: bool = False) -> Graded:
+    tags = dict(prompt.tags)
+    if text is None:
+        return Graded(
+            prompt_id=prompt.prompt_id, slice=name, correct=False, text="", reason=NO_ANSWER, tags=tags
+        )
+    found = judge(prompt, text)
+    reason = None if found.correct else CUT_OFF if cut_off else found.reason
+    return Graded(
+        prompt_id=prompt.prompt_id,
+        slice=name,
+        correct=found.correct,
+        text=text,
+        extracted=found.extracted,
+        reason=reason,
+        tags=tags,
+    )
+
+
+def _in_prompt_order(rows: Iterable[Graded], prompts: Mapping[str, Sequence[Prompt]]) -> list[Graded]:
+    by_place = {(row.slice, row.prompt_id): row for row in rows}
+    return [by_place[name, prompt.prompt_id] for name, of_slice in prompts.items() for prompt in of_slice]

@@ -1,0 +1,212 @@
+"""The stages up to the training set: prompts, expansion, answers of the teacher, selection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from spiritsafe.collect import expand
+from spiritsafe.collect.generate import Progress, collect
+from spiritsafe.collect.select import select
+from spiritsafe.costs.prices import price_of
+from spiritsafe.pipeline.stage import Context
+from spiritsafe.recipe import Recipe
+from spiritsafe.records import Prompt, Request, Sample, Sampling, TeacherId, canonical_json, teacher_key
+from spiritsafe.rundir import file_sha256
+from spiritsafe.store.ledger import Ledger
+from spiritsafe.store.shards import MANIFEST, read_shards, write_shards
+from spiritsafe.tasks.base import load_task
+from spiritsafe.teachers.connect import connect, resolve_model
+from spiritsafe.teachers.sampler import Sampler
+
+MakeRequests = Callable[[TeacherId], Sequence[Request]]
+
+TRAIN, TEST, EXPAND = "train", "test", "expand"
+"""Purposes in the ledger."""
+
+
+def write_prompts(context: Context) -> Iterable[Path]:
+    """Draw the splits of the task: prompts/{train,validation,test,<slice>}.jsonl."""
+    splits = load_task(context.recipe.task, context.recipe.seed)
+    named = {"train": splits.train, "validation": splits.validation, "test": splits.test, **splits.slices}
+    context.run.write_json("prompts/slices.json", sorted(splits.slices))
+    for name, prompts in named.items():
+        yield context.run.write_lines(f"prompts/{name}.jsonl", (p.to_json() for p in prompts))
+    yield context.run.path / "prompts/slices.json"
+
+
+def read_prompts(context: Context, name: str) -> list[Prompt]:
+    """The prompts of one split."""
+    return [Prompt.from_json(row) for row in context.run.read_lines(f"prompts/{name}.jsonl")]
+
+
+def test_prompts(context: Context) -> dict[str, list[Prompt]]:
+    """Evaluation prompts by slice; "test" is the standard one."""
+    names = ["test", *context.run.read_json("prompts/slices.json")]
+    return {name: read_prompts(context, name) for name in names}
+
+
+def training_prompts(context: Context) -> list[Prompt]:
+    """The prompts of the training set: the task's, and the expanded ones after them."""
+    prompts = read_prompts(context, "train")
+    if (context.run.path / "prompts/expanded.jsonl").exists():
+        prompts += read_prompts(context, "expanded")
+    return prompts
+
+
+def asked_prompts(context: Context) -> list[Prompt]:
+    """The prompts put to the teacher: for training, and for the validation loss."""
+    return training_prompts(context) + read_prompts(context, "validation")
+
+
+def collect_answers(context: Context) -> Iterable[Path]:
+    """Put the training and validation prompts to the teacher: samples/ shards."""
+    sampling, n = drawing(context.recipe), context.recipe.collect.samples_per_prompt
+    samples = ask(context, asked_prompts(context), sampling, TRAIN, n)
+    return write_shards(samples, context.run.file("samples", "manifest.json").parent)
+
+
+def drawing(recipe: Recipe) -> Sampling:
+    """How training answers are drawn."""
+    return Sampling(
+        temperature=recipe.collect.temperature,
+        top_p=recipe.collect.top_p,
+        max_tokens=recipe.collect.max_tokens,
+        top_logprobs=recipe.collect.top_logprobs,
+    )
+
+
+def collect_test_answers(context: Context) -> Iterable[Path]:
+    """The teacher's greedy answers to the evaluation prompts: test_samples/ shards."""
+    prompts = [prompt for slice_ in test_prompts(context).values() for prompt in slice_]
+    sampling = Sampling(max_tokens=context.recipe.evaluate.max_tokens)
+    return write_shards(
+        ask(context, prompts, sampling, TEST), context.run.file("test_samples", "manifest.json").parent
+    )
+
+
+def expand_prompts(context: Context) -> Iterable[Path]:
+    """Ask the teacher for prompts like the task's: prompts/expanded.jsonl."""
+    recipe = context.recipe
+    seeds = read_prompts(context, "train")
+    evaluation = [prompt for slice_ in test_prompts(context).values() for prompt in slice_]
+    evaluation += read_prompts(context, "validation")
+    missing = max(recipe.task.expand_to - len(seeds), 0)
+    sampling = Sampling(temperature=1.0, max_tokens=recipe.collect.max_tokens)
+    samples = _with_teacher(
+        context,
+        EXPAND,
+        lambda teacher: expand.expansion_requests(
+            seeds, missing, teacher_of(context, teacher), sampling, recipe.seed
+        ),
+    )
+    prompts, counts = expand.parse_expansions(samples, seeds, evaluation)
+    yield context.run.write_lines("prompts/expanded.jsonl", (p.to_json() for p in prompts[:missing]))
+    yield context.run.write_json("prompts/expanded_counts.json", counts)
+
+
+def select_samples(context: Context) -> Iterable[Path]:
+    """Keep what is worth training on: selected/ shards and selected/counts.json."""
+    asked = asked_prompts(context)
+    evaluation = [prompt for slice_ in test_prompts(context).values() for prompt in slice_]
+    collected = read_shards(context.run.path / "samples")
+    selection = select(
+        [*collected, *imported_samples(context, asked)],
+        asked,
+        evaluation,
+        context.recipe.select,
+        context.recipe.task.verifier,
+        progress=lambda done, total: context.talk.progress("select", done, total),
+    )
+    with Ledger(context.run.ledger, context.recipe.budget) as ledger:
+        ledger.judge((s.request_hash, bool(s.accepted), s.reject_reason) for s in selection.samples)
+    context.talk.note(f"selected {len(selection.accepted):,} of {len(selection.samples):,}")
+    yield from write_shards(selection.samples, context.run.file("selected", "manifest.json").parent)
+    yield context.run.write_json("selected/counts.json", selection.summary())
+
+
+def imported_samples(context: Context, asked: Sequence[Prompt]) -> list[Sample]:
+    """Answers made elsewhere (`store import`); one to a prompt of the task takes that prompt's reference."""
+    folder = context.run.path / "imported"
+    if not (folder / MANIFEST).exists():
+        return []
+    known = {canonical_json(p.messages): p.prompt_id for p in asked}
+    samples = read_shards(folder)
+    return [replace(s, prompt_id=known.get(canonical_json(s.messages), s.prompt_id)) for s in samples]
+
+
+def ask(
+    context: Context, prompts: Sequence[Prompt], sampling: Sampling, purpose: str, samples_per_prompt: int = 1
+) -> list[Sample]:
+    """Every prompt's answers from the teacher, through the ledger; only missing ones are asked for."""
+
+    def requests(teacher: TeacherId) -> list[Request]:
+        key = teacher_of(context, teacher)
+        return [
+            Request(prompt_id=p.prompt_id, messages=p.messages, teacher=key, sampling=sampling, index=index)
+            for p in prompts
+            for index in range(samples_per_prompt)
+        ]
+
+    return _with_teacher(context, purpose, requests)
+
+
+def teacher_of(context: Context, teacher: TeacherId) -> str:
+    """Whose answers are wanted: the teacher's key, and the weights of a model in this process.
+
+    A local folder can hold other weights tomorrow; its old answers are then another teacher's.
+    """
+    if teacher.channel != "local":
+        return teacher_key(teacher)
+    return "#".join([teacher_key(teacher), *weights_of(resolve_model(context.recipe.teacher.model))])
+
+
+def weights_of(folder: str) -> list[str]:
+    """First 16 hex digits of each weight file's SHA-256; none for a repository's name."""
+    return [file_sha256(path)[:16] for path in sorted(Path(folder).glob("*.safetensors"))]
+
+
+def bytes_of(ref: str) -> int:
+    """Size of a local model's weight files; 0 for one that is not in a folder here."""
+    return sum(path.stat().st_size for path in Path(resolve_model(ref)).glob("*.safetensors"))
+
+
+def _with_teacher(context: Context, purpose: str, make_requests: MakeRequests) -> list[Sample]:
+    return asyncio.run(_ask(context, purpose, make_requests))
+
+
+async def _ask(context: Context, purpose: str, make_requests: MakeRequests) -> list[Sample]:
+    recipe = context.recipe
+    teacher = connect(recipe.teacher.model, settings=recipe.teacher)
+    try:
+        requests = make_requests(teacher.teacher)
+        with Ledger(context.run.ledger, recipe.budget) as ledger:
+            await collect(
+                requests,
+                teacher,
+                ledger,
+                purpose=purpose,
+                price=price_of(recipe.teacher, teacher.teacher),
+                max_attempts=recipe.collect.max_attempts,
+                progress=lambda p: show(context, purpose, p),
+            )
+            _note_hint(context, teacher)
+            return list(ledger.samples(purpose))
+    finally:
+        await teacher.close()
+
+
+def _note_hint(context: Context, teacher: Sampler) -> None:
+    """A served model may say what it is (vLLM's `root`): a hint, which the user has to confirm."""
+    hint = getattr(teacher, "hinted_identity", None)
+    if hint and context.recipe.teacher.is_model is None:
+        context.talk.note(f"the server says it serves {hint}; if so, put `is: {hint}` under teacher")
+
+
+def show(context: Context, purpose: str, progress: Progress) -> None:
+    """One progress line of a collection."""
+    eta = "" if progress.eta_s is None else f", {progress.eta_s:.0f} s left"
+    detail = f"{progress.rate:.0f}/s, {progress.charged_usd:.4f} USD{eta}"
+    context.talk.progress(f"collect {purpose}", progress.done, progress.total, detail)

@@ -1,0 +1,176 @@
+"""The stages from the training set to measured models: train each arm, answer the test, time them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spiritsafe.errors import SpiritSafeError
+from spiritsafe.pipeline import data
+from spiritsafe.pipeline.stage import Context
+from spiritsafe.recipe import Arm
+from spiritsafe.records import Message, canonical_json
+from spiritsafe.store.shards import read_shards
+from spiritsafe.tasks import verifiers
+from spiritsafe.teachers.connect import resolve_model
+
+if TYPE_CHECKING:
+    from spiritsafe.training.batches import Example
+
+
+def model_names(recipe_arms: Mapping[str, Arm]) -> list[tuple[str, Arm, int]]:
+    """(arm, its recipe, seed index) for every student of a run, in the order of the recipe."""
+    return [(name, arm, seed) for name, arm in recipe_arms.items() for seed in range(arm.seeds)]
+
+
+def student_folder(context: Context, name: str, arm: Arm, seed: int) -> str:
+    """The folder or repository of a student: trained here, or the checkpoint itself."""
+    if arm.data == "none" and arm.shrink is None:
+        return resolve_model(context.recipe.student.model)
+    return str(context.run.path / "students" / f"{name}-{seed}" / "model")
+
+
+def train_arm(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Path]:
+    """Train one student: students/<arm>-<seed>/model."""
+    from spiritsafe.teachers.local import LocalModel
+    from spiritsafe.training.checkpoint import save_model
+    from spiritsafe.training.loop import train
+
+    recipe, label = context.recipe, f"{name}-{seed}"
+    model, tokenizer = _initial(context, arm)
+    folder = context.run.file("students", label, "training.json").parent
+    if arm.data == "none":
+        save_model(model, tokenizer, folder / "model")
+        return _files(folder / "model")
+    examples, validation = examples_of(context, arm)
+    if not examples:
+        raise SpiritSafeError(
+            f"nothing to train {name} on: no {arm.data} answers were selected",
+            hint="selected/counts.json in the run directory says why answers were dropped",
+        )
+    teacher = LocalModel.load(resolve_model(recipe.teacher.model)) if arm.divergence else None
+    report = train(
+        model,
+        tokenizer,
+        examples,
+        recipe.train,
+        seed=recipe.seed + seed,
+        directory=folder,
+        validation=validation,
+        divergence=arm.divergence,
+        teacher=teacher,
+        log=lambda **row: context.run.log(arm=name, seed=seed, **row),
+        progress=lambda done, total: context.talk.progress(f"train {label}", done, total, "tokens"),
+    )
+    context.run.write_json(f"students/{label}/training.json", asdict(report))
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    return [*_files(folder / "model"), folder / "training.json"]
+
+
+def examples_of(context: Context, arm: Arm) -> tuple[list[Example], list[Example]]:
+    """Training and validation examples of an arm: teacher answers, bare answers or worked ground truth."""
+    from spiritsafe.training.batches import Example
+
+    validation_ids = {p.prompt_id for p in data.read_prompts(context, "validation")}
+    train: list[Example] = []
+    validation: list[Example] = []
+    for prompt_id, messages, text in _completions(context, arm.data):
+        target = validation if prompt_id in validation_ids else train
+        target.append(Example(prompt=messages, completion=text))
+    return train, validation
+
+
+def _completions(context: Context, kind: str) -> list[tuple[str, tuple[Message, ...], str]]:
+    """(prompt id, messages, answer) of everything an arm may learn from."""
+    if kind == "teacher":
+        samples = read_shards(context.run.path / "selected")
+        return [(s.prompt_id, s.messages, s.text) for s in samples if s.accepted]
+    prompts, verifier = data.asked_prompts(context), context.recipe.task.verifier
+    if kind == "gold":
+        return [(p.prompt_id, p.messages, p.solution) for p in prompts if p.solution is not None]
+    known = [p for p in prompts if p.answer is not None]
+    return [(p.prompt_id, p.messages, verifiers.bare_answer(p, verifier)) for p in known]
+
+
+def _initial(context: Context, arm: Arm) -> tuple[object, object]:
+    from spiritsafe.students.load import load_student
+    from spiritsafe.students.shrink import shrink
+
+    if arm.shrink is None:
+        return load_student(context.recipe.student.model)
+    model, tokenizer = load_student(arm.shrink.model)
+    return shrink(model, arm.shrink.layers), tokenizer
+
+
+def grade_teacher(context: Context) -> Iterable[Path]:
+    """Judge the teacher's collected test answers: evaluation/teacher.jsonl."""
+    from spiritsafe.evaluate.grade import grade_replies
+
+    texts = {s.prompt_id: s.text for s in read_shards(context.run.path / "test_samples")}
+    graded = grade_replies(data.test_prompts(context), texts, context.recipe.task.verifier)
+    yield context.run.write_lines("evaluation/teacher.jsonl", (row.to_json() for row in graded))
+
+
+def answer_test(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Path]:
+    """Let one student answer the test prompts: evaluation/<arm>-<seed>.jsonl."""
+    from spiritsafe.evaluate.grade import answer
+    from spiritsafe.teachers.local import LocalModel
+
+    label, folder = f"{name}-{seed}", student_folder(context, name, arm, seed)
+    path = context.run.file("evaluation", f"{label}.jsonl")
+    answer(
+        LocalModel.load(folder),
+        data.test_prompts(context),
+        context.recipe.evaluate,
+        context.recipe.task.verifier,
+        path,
+        key="/".join(data.weights_of(folder)) or folder,
+        progress=lambda done, total: context.talk.progress(f"evaluate {label}", done, total),
+    )
+    yield path
+
+
+def local_teacher(context: Context) -> str | None:
+    """The teacher's folder or repository when it runs in this process, else None."""
+    ref = context.recipe.teacher.model
+    return None if ref.startswith(("http://", "https://", "openai:")) else resolve_model(ref)
+
+
+def time_models(context: Context) -> Iterable[Path]:
+    """Prefill and decode speed of all local models in one run: evaluation/speed.json."""
+    from spiritsafe.evaluate.speed import measure
+    from spiritsafe.teachers.local import LocalModel
+
+    arms = context.recipe.arms
+    folders = {name: student_folder(context, name, arms[name], 0) for name in arms}
+    if (teacher := local_teacher(context)) is not None:
+        folders = {"teacher": teacher, **folders}
+    models = {name: LocalModel.load(folder) for name, folder in folders.items()}
+    sizes = {name: {"parameters": m.parameters, "bytes": m.bytes} for name, m in models.items()}
+    speeds = {}
+    if context.recipe.evaluate.speed:
+        twins = _twins(sizes)
+        measured = measure(
+            {name: models[name] for name in dict.fromkeys(twins.values())},
+            data.read_prompts(context, "test"),
+            context.recipe.evaluate.speed_tokens,
+            progress=lambda done, total: context.talk.progress("speed", done, total, "repeats"),
+        )
+        speeds = {name: measured[twin].to_json() for name, twin in twins.items()}
+    yield context.run.write_json("evaluation/speed.json", {"sizes": sizes, "speeds": speeds})
+
+
+def _twins(sizes: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    """For each model the one that is timed for it: students of one shape have one speed."""
+    first: dict[str, str] = {}
+    return {
+        name: first.setdefault(name if name == "teacher" else canonical_json(size), name)
+        for name, size in sizes.items()
+    }
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())

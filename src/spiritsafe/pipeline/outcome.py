@@ -1,0 +1,98 @@
+"""The end of a run: result.json, the table and the page, from the files of the run directory."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from spiritsafe.costs.economics import (
+    break_even_requests,
+    cost_per_1k,
+    cost_per_1k_local,
+    requests_per_second,
+)
+from spiritsafe.costs.prices import price_of
+from spiritsafe.evaluate.grade import Graded, read_graded
+from spiritsafe.evaluate.result import Costs, assemble
+from spiritsafe.pipeline.models import model_names
+from spiritsafe.pipeline.stage import Context
+from spiritsafe.records import Usage
+from spiritsafe.report.page import render
+from spiritsafe.store.ledger import Ledger
+from spiritsafe.store.shards import read_shards
+from spiritsafe.teachers.connect import connect
+
+
+def finish(context: Context) -> dict[str, Any]:
+    """Write result.json and report.html; returns the result."""
+    speed = context.run.read_json("evaluation/speed.json")
+    result = assemble(
+        run=str(context.run.path),
+        seconds=sum(row["seconds"] for row in context.run.read_lines("spans.jsonl")),
+        recipe=context.recipe,
+        graded=_graded(context),
+        sizes=speed["sizes"],
+        speeds=speed["speeds"],
+        costs=_costs(context, speed["speeds"]),
+        counts=_counts(context),
+    )
+    context.run.write_json("result.json", result)
+    render(context.run)
+    return result
+
+
+def _graded(context: Context) -> dict[str, list[list[Graded]]]:
+    """Judged answers by model, one list per seed, all in one order of problems."""
+    files = {"teacher": ["teacher"]}
+    for name, _, seed in model_names(context.recipe.arms):
+        files.setdefault(name, []).append(f"{name}-{seed}")
+    return {
+        name: [_ordered(read_graded(context.run.path / "evaluation" / f"{label}.jsonl")) for label in labels]
+        for name, labels in files.items()
+    }
+
+
+def _ordered(rows: list[Graded]) -> list[Graded]:
+    return sorted(rows, key=lambda row: (row.slice, row.prompt_id))
+
+
+def _costs(context: Context, speeds: Mapping[str, Mapping[str, Any]]) -> Costs:
+    settings = context.recipe.evaluate
+    usages = [sample.usage for sample in read_shards(context.run.path / "test_samples")]
+    per_1k = {
+        name: _own_machine(usages, speed, settings.student_usd_per_hour) for name, speed in speeds.items()
+    }
+    if "teacher" in speeds:
+        per_1k["teacher"] = _own_machine(usages, speeds["teacher"], settings.local_teacher_usd_per_hour)
+    else:
+        teacher = connect(context.recipe.teacher.model, settings=context.recipe.teacher).teacher
+        per_1k["teacher"] = cost_per_1k(usages, price_of(context.recipe.teacher, teacher))
+    with Ledger(context.run.ledger, context.recipe.budget) as ledger:
+        spent = ledger.totals().spent_usd
+    training_h = sum(
+        row["seconds"] for row in context.run.read_lines("spans.jsonl") if row["name"] == "train-student-0"
+    )
+    fixed = spent + training_h / 3600 * settings.student_usd_per_hour
+    even = break_even_requests(fixed, per_1k["teacher"], per_1k.get("student"))
+    return Costs(spent_usd=spent, per_1k=per_1k, break_even_requests=even.requests)
+
+
+def _own_machine(usages: list[Usage], speed: Mapping[str, Any], usd_per_hour: float) -> float | None:
+    """Dollars per 1,000 test requests at batch 64, with answers as long as the teacher's."""
+    if not usages:
+        return None
+    rate = requests_per_second(
+        statistics.fmean(u.input_tokens for u in usages),
+        statistics.fmean(u.output_tokens for u in usages),
+        speed["prefill_64"],
+        speed["decode_64"],
+    )
+    return cost_per_1k_local(rate, usd_per_hour)
+
+
+def _counts(context: Context) -> dict[str, Any]:
+    with Ledger(context.run.ledger, context.recipe.budget) as ledger:
+        totals = ledger.totals()
+    counts = dict(context.run.read_json("selected/counts.json"))
+    return {**counts, "ledger": totals.to_json()}

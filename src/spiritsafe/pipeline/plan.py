@@ -1,0 +1,96 @@
+"""`plan`: what a run will take, from a few answers that the run then keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from spiritsafe.costs.economics import Bound, Estimate, Measured, Span, estimate, request_bound
+from spiritsafe.costs.prices import price_of
+from spiritsafe.pipeline import data
+from spiritsafe.pipeline.run import stages, start
+from spiritsafe.pipeline.stage import Context, Runner
+from spiritsafe.recipe import Price, Recipe
+from spiritsafe.records import Prompt
+from spiritsafe.store.ledger import Ledger
+from spiritsafe.talk import Talk
+from spiritsafe.teachers.connect import connect
+
+SAMPLE = 16
+"""Requests measured: enough for an interval, few enough to cost next to nothing."""
+
+FITS = {
+    "surely": "enough even if every answer is as long as allowed",
+    "likely": "enough at the high end of the interval",
+    "perhaps": "enough in the middle of the interval, not at its high end",
+    "no": "not enough: collection will stop at the budget and keep what it has",
+    "unlimited": "no limit is set (budget.usd, budget.tokens)",
+    "unknown": "a limit in dollars needs a price: set teacher.price, or budget.tokens",
+}
+
+
+def plan(recipe: Recipe, out: str | Path, *, talk: Talk | None = None) -> Estimate:
+    """Tokens, money and time that the collection of a run will take.
+
+    Sends the first few training prompts through the run's ledger under the run's budget: `run` finds
+    them answered. Raises what `collect` raises.
+    """
+    context = start(recipe, out, talk)
+    Runner(context).do(next(stage for stage in stages(recipe, context.run.path) if stage.name == "prompts"))
+    train = data.asked_prompts(context)
+    test = [prompt for slice_ in data.test_prompts(context).values() for prompt in slice_]
+    measured = _measure(context, train[:SAMPLE])
+    teacher = connect(recipe.teacher.model, settings=recipe.teacher)
+    price = price_of(recipe.teacher, teacher.teacher)
+    return estimate(
+        len(train) * recipe.collect.samples_per_prompt + len(test),
+        measured,
+        price,
+        concurrency=teacher.max_concurrency * teacher.batch_size,
+        bound=_bound(context, train, test, price),
+        budget=recipe.budget,
+    )
+
+
+def describe(value: Estimate) -> str:
+    """The estimate in a few lines for a person."""
+    lines = [
+        f"{value.requests:,} requests, from {value.measured} measured ones",
+        f"tokens   {_span(value.tokens, ',.0f')}, at most {value.bound.tokens:,}",
+        f"time     {value.seconds:,.0f} s",
+    ]
+    if value.usd is None:
+        lines.append("money    unknown: the teacher has no known price; set teacher.price or budget.tokens")
+    else:
+        lines.append(f"money    {_span(value.usd, ',.4f')} USD, at most {value.bound.usd:,.4f}")
+    return "\n".join([*lines, f"budget   {FITS[value.fits]}"])
+
+
+def _span(span: Span, form: str) -> str:
+    return f"{span.mid:{form}} (95 %: {span.low:{form}} to {span.high:{form}})"
+
+
+def _measure(context: Context, prompts: Sequence[Prompt]) -> list[Measured]:
+    samples = data.ask(context, prompts, data.drawing(context.recipe), "plan")
+    with Ledger(context.run.ledger, context.recipe.budget) as ledger:
+        latencies = ledger.latencies("plan")
+    return [
+        Measured(
+            input_tokens=s.usage.input_tokens,
+            output_tokens=s.usage.output_tokens,
+            latency_s=latencies[s.request_hash],
+        )
+        for s in samples
+    ]
+
+
+def _bound(context: Context, train: Sequence[Prompt], test: Sequence[Prompt], price: Price | None) -> Bound:
+    """Every request at its most, one attempt each."""
+    collect, evaluate = context.recipe.collect, context.recipe.evaluate
+    total = Bound(tokens=0, usd=0.0)
+    for prompt in train:
+        for _ in range(collect.samples_per_prompt):
+            total += request_bound(prompt.messages, collect.max_tokens, price)
+    for prompt in test:
+        total += request_bound(prompt.messages, evaluate.max_tokens, price)
+    return total

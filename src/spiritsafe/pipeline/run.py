@@ -1,0 +1,198 @@
+"""The run as a list of stages, and the public `run`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from spiritsafe import environment
+from spiritsafe.errors import InputError, UsageError
+from spiritsafe.pipeline import data, models, outcome, parallel
+from spiritsafe.pipeline.stage import Context, Runner, Stage
+from spiritsafe.recipe import Recipe
+from spiritsafe.rundir import RunDir, file_sha256
+from spiritsafe.store.shards import MANIFEST
+from spiritsafe.talk import Talk
+from spiritsafe.tasks import verifiers
+from spiritsafe.teachers.connect import resolve_model
+
+GROUPS = ("collect", "select", "train", "evaluate", "report")
+"""The verbs, in the order in which the data passes."""
+
+
+def run(
+    recipe: Recipe, out: str | Path, *, until: str = "report", talk: Talk | None = None
+) -> dict[str, Any]:
+    """Do every stage up to the verb `until` that is not done yet; returns the result (empty before report).
+
+    Raises BudgetReached, TeacherError, InputError and the other classes of errors.py; what was settled
+    is kept, and the same call goes on from there.
+    """
+    if until not in GROUPS:
+        raise UsageError(f"unknown stage: {until}", hint=f"one of {', '.join(GROUPS)}")
+    verifiers.build(recipe.task.verifier)  # a bad pattern or schema stops here, before money is spent
+    context = start(recipe, out, talk)
+    runner = Runner(context)
+    wanted = [s for s in stages(recipe, context.run.path) if GROUPS.index(s.group) <= GROUPS.index(until)]
+    workers = parallel.workers_for(data.bytes_of(recipe.student.model))
+    for alike in _side_by_side(wanted):
+        parallel.do_together(runner, alike, workers=workers)
+    return outcome.finish(context) if until == "report" else {}
+
+
+def _side_by_side(wanted: Sequence[Stage]) -> list[list[Stage]]:
+    """The stages in order, neighbours that only differ in the student together."""
+    together: list[list[Stage]] = []
+    for stage in wanted:
+        if stage.student and together and together[-1][0].student and together[-1][0].group == stage.group:
+            together[-1].append(stage)
+        else:
+            together.append([stage])
+    return together
+
+
+def start(recipe: Recipe, out: str | Path, talk: Talk | None = None) -> Context:
+    """Open the run directory and write down what is about to be run, and on what."""
+    context = Context(recipe=recipe, run=RunDir(out), talk=talk or Talk(quiet=True))
+    context.run.write_json("recipe.json", recipe.to_json())
+    context.run.write_json("environment.json", {**environment.describe(), "seed": recipe.seed})
+    return context
+
+
+def stages(recipe: Recipe, out: Path) -> list[Stage]:
+    """The stages of a run in the order in which they are done."""
+    return [*_data_stages(recipe, out), *_student_stages(recipe), *_measuring_stages(recipe)]
+
+
+def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
+    task, teacher = recipe.task, _teacher_inputs(recipe)
+    drawn = task.model_dump(exclude={"verifier", "expand_to"})
+    yield Stage(
+        name="prompts",
+        group="collect",
+        inputs={"task": drawn, "files": _task_files(recipe), "seed": recipe.seed},
+        needs=(),
+        action=data.write_prompts,
+    )
+    asked: tuple[str, ...] = ("prompts",)
+    if task.expand_to > task.train_prompts:
+        asked = ("prompts", "expand")
+        inputs = {"teacher": teacher, "expand_to": task.expand_to, "max_tokens": recipe.collect.max_tokens}
+        yield Stage(
+            name="expand", group="collect", inputs=inputs, needs=("prompts",), action=data.expand_prompts
+        )
+    drawing = recipe.collect.model_dump(exclude={"max_attempts"})
+    yield Stage(
+        name="collect",
+        group="collect",
+        inputs={"teacher": teacher, "collect": drawing},
+        needs=asked,
+        action=data.collect_answers,
+    )
+    yield Stage(
+        name="select",
+        group="select",
+        inputs={
+            "select": recipe.select.model_dump(),
+            "verifier": task.verifier.model_dump(),
+            "imported": _digest(out / "imported" / MANIFEST),
+        },
+        needs=("collect",),
+        action=data.select_samples,
+    )
+
+
+def _student_stages(recipe: Recipe) -> Iterable[Stage]:
+    for name, arm, seed in models.model_names(recipe.arms):
+        if arm.data == "none" and arm.shrink is None:
+            continue
+        yield Stage(
+            name=f"train-{name}-{seed}",
+            group="train",
+            inputs={
+                "arm": arm.model_dump(exclude={"seeds"}),
+                "student": _model_inputs(recipe.student.model),
+                "train": recipe.train.model_dump(exclude={"checkpoint_steps"}),
+                "teacher": _teacher_inputs(recipe) if arm.divergence or arm.shrink else None,
+                "seed": recipe.seed + seed,
+            },
+            # Bare and worked answers come with the prompts; only teacher answers pass the selection.
+            needs=("select",) if arm.data == "teacher" else ("prompts",),
+            action=partial(models.train_arm, name=name, arm=arm, seed=seed),
+            student=True,
+        )
+
+
+def _measuring_stages(recipe: Recipe) -> Iterable[Stage]:
+    measuring = recipe.evaluate.model_dump(include={"max_tokens"})
+    verifier = recipe.task.verifier.model_dump()
+    yield Stage(
+        name="collect-test",
+        group="evaluate",
+        inputs={"teacher": _teacher_inputs(recipe), "evaluate": measuring},
+        needs=("prompts",),
+        action=data.collect_test_answers,
+    )
+    yield Stage(
+        name="evaluate-teacher",
+        group="evaluate",
+        inputs={"verifier": verifier},
+        needs=("collect-test",),
+        action=models.grade_teacher,
+    )
+    trained = []
+    for name, arm, seed in models.model_names(recipe.arms):
+        needs = ["prompts"]
+        if arm.data != "none" or arm.shrink is not None:
+            needs.append(f"train-{name}-{seed}")
+            trained.append(f"train-{name}-{seed}")
+        inputs = {
+            "verifier": verifier,
+            "evaluate": measuring,
+            "student": _model_inputs(recipe.student.model) if len(needs) == 1 else None,
+        }
+        yield Stage(
+            name=f"evaluate-{name}-{seed}",
+            group="evaluate",
+            inputs=inputs,
+            needs=tuple(needs),
+            action=partial(models.answer_test, name=name, arm=arm, seed=seed),
+            student=True,
+        )
+    speed = recipe.evaluate.model_dump(include={"speed", "speed_tokens"})
+    yield Stage(
+        name="speed",
+        group="evaluate",
+        inputs={"evaluate": speed, "teacher": _teacher_inputs(recipe), "arms": list(recipe.arms)},
+        needs=("prompts", *trained),
+        action=models.time_models,
+    )
+
+
+def _teacher_inputs(recipe: Recipe) -> dict[str, Any]:
+    teacher = recipe.teacher
+    return {"is": teacher.is_model, "endpoint": teacher.endpoint, **_model_inputs(teacher.model)}
+
+
+def _model_inputs(ref: str) -> dict[str, Any]:
+    """What identifies a model's content: its reference, and the hash of its weights when they are here."""
+    if ref.startswith(("http://", "https://", "openai:")):
+        return {"model": ref}
+    return {"model": ref, "weights": data.weights_of(resolve_model(ref))}
+
+
+def _task_files(recipe: Recipe) -> dict[str, str]:
+    files = {}
+    for name in ("path", "test_path"):
+        text = getattr(recipe.task, name)
+        if text is not None:
+            if not Path(text).is_file():
+                raise InputError(f"no such file: {text} (task.{name})", hint="the path is read as written")
+            files[name] = file_sha256(Path(text))
+    return files
+
+
+def _digest(path: Path) -> str | None:
+    return file_sha256(path) if path.exists() else None

@@ -1,0 +1,64 @@
+"""A stage: something made once, skipped while its output is valid, redone when what it depends on changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spiritsafe.recipe import Recipe
+from spiritsafe.records import content_hash
+from spiritsafe.rundir import RunDir
+from spiritsafe.talk import Talk
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every stage may use."""
+
+    recipe: Recipe
+    run: RunDir
+    talk: Talk
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """One stage of a run."""
+
+    name: str
+    group: str
+    """The verb that runs it alone: collect, select, train, evaluate or report."""
+    inputs: Any
+    """JSON values the result depends on: parts of the recipe, hashes of files read."""
+    needs: tuple[str, ...]
+    """Names of the stages whose results are read."""
+    action: Callable[[Context], Iterable[Path]]
+    """Does the work and returns the files that are its result."""
+    student: bool = False
+    """Concerns one student alone: may be done beside the same stage of another."""
+
+
+@dataclass(slots=True)
+class Runner:
+    """Runs stages in order, each at most once per key."""
+
+    context: Context
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def key(self, stage: Stage) -> str:
+        """Identity of the stage's result: its inputs and the keys of what it needs."""
+        upstream = {name: self.keys[name] for name in stage.needs}
+        return content_hash("spiritsafe-stage-1", {"inputs": stage.inputs, "needs": upstream})
+
+    def do(self, stage: Stage) -> None:
+        """Run a stage unless its result is present and valid."""
+        context = self.context
+        self.keys[stage.name] = key = self.key(stage)
+        if context.run.is_done(stage.name, key):
+            context.talk.note(f"{stage.name}: done before, kept")
+            return
+        context.talk.note(f"{stage.name} ...")
+        with context.run.span(stage.name):
+            outputs = list(stage.action(context))
+        context.run.mark_done(stage.name, key, outputs)

@@ -1,0 +1,392 @@
+"""The recipe: one YAML file that says everything a run does.
+
+A recipe is read by `load`, which reports every problem at once and names the nearest key for an
+unknown one. Each section is the input of particular stages; a stage is redone when its sections
+changed (see pipeline.py), so a key lives where its consequence lives.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from spiritsafe.errors import InputError, RecipeError
+
+Positive = Annotated[int, Field(gt=0)]
+DivergenceKind = Literal[
+    "forward_kl", "reverse_kl", "jsd", "skew_forward_kl", "skew_reverse_kl", "tvd", "adaptive_kl"
+]
+
+
+class Section(BaseModel):
+    """A part of the recipe. Unknown keys are errors; values are never changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Verifier(Section):
+    """How an answer is judged right or wrong."""
+
+    kind: Literal["numeric", "exact", "math", "regex", "json_schema", "python", "label", "none"] = "numeric"
+    """numeric: last number, GSM8K's #### first. math: math-verify. none: no ground truth."""
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """Absolute tolerance of `numeric`."""
+    pattern: str | None = None
+    """For `regex`: must match the answer; a group, if any, is compared with the reference."""
+    json_schema: dict[str, Any] | None = None
+    """For `json_schema`: JSON Schema that the answer, parsed as JSON, must satisfy."""
+    labels: tuple[str, ...] = ()
+    """For `label`: the set of allowed labels."""
+    timeout_s: Annotated[float, Field(gt=0)] = 5.0
+    """For `python`: wall time of one sandboxed run."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Verifier:
+        needs = {"regex": self.pattern, "json_schema": self.json_schema, "label": self.labels}
+        if self.kind in needs and not needs[self.kind]:
+            key = {"regex": "pattern", "json_schema": "json_schema", "label": "labels"}[self.kind]
+            raise ValueError(f"verifier {self.kind} needs the key {key}")
+        return self
+
+
+class Task(Section):
+    """What the student is to learn to do."""
+
+    kind: Literal["schoolbook", "jsonl"] = "schoolbook"
+    path: str | None = None
+    """jsonl: the file of training prompts."""
+    test_path: str | None = None
+    """jsonl: the file of evaluation prompts; without it a split is carved out of `path`."""
+    train_prompts: Positive = 8000
+    """At most so many prompts are put to the teacher."""
+    validation_prompts: Positive = 200
+    test_prompts: Positive = 1000
+    unseen_prompts: Annotated[int, Field(ge=0)] = 0
+    """schoolbook: problems of templates never trained on, reported apart."""
+    stretch_prompts: Annotated[int, Field(ge=0)] = 0
+    """schoolbook: problems above the levels of the standard test, reported apart."""
+    system: str | None = None
+    """System message put before every prompt."""
+    verifier: Verifier = Verifier()
+    expand_to: Annotated[int, Field(ge=0)] = 0
+    """Grow the training prompts to this many by asking the teacher for similar ones; 0: no expansion."""
+
+    @model_validator(mode="after")
+    def _path(self) -> Task:
+        if self.kind == "jsonl" and self.path is None:
+            raise ValueError("task.kind jsonl needs task.path, the JSONL file of prompts")
+        return self
+
+
+class Price(Section):
+    """What a model costs, in US dollars per million tokens."""
+
+    input_per_million: Annotated[float, Field(ge=0)]
+    output_per_million: Annotated[float, Field(ge=0)]
+
+
+class Teacher(Section):
+    """Who answers the prompts."""
+
+    model: str = "bundled:teacher"
+    """bundled:teacher, hf:REPO or a folder, openai:MODEL, http(s)://host/v1#MODEL."""
+    is_model: str | None = Field(default=None, alias="is")
+    """Identity of a served model apart from its wire name, such as Qwen/Qwen3-32B."""
+    endpoint: Literal["chat", "completions"] = "chat"
+    api_key_env: str = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key; the key itself is never written."""
+    price: Price | None = None
+    """Overrides the price table; a remote model without a known price needs it or budget.tokens."""
+    deadline_s: Annotated[float, Field(gt=0)] = 120.0
+    """Time limit of one attempt."""
+    max_concurrency: Positive = 64
+    """Requests in flight at most; the number adapts below it."""
+    batch_size: Positive = 256
+    """Local teachers: sequences decoded together."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+
+class Budget(Section):
+    """Hard limits over the whole run directory; None is no limit."""
+
+    usd: Annotated[float, Field(ge=0)] | None = None
+    tokens: Annotated[int, Field(ge=0)] | None = None
+    """Input plus output tokens of the teacher."""
+
+
+class Collect(Section):
+    """How answers are drawn from the teacher."""
+
+    samples_per_prompt: Positive = 1
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_tokens: Positive = 512
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
+    max_attempts: Positive = 6
+    """Attempts per request before it is settled as failed with its last reason."""
+
+
+class Select(Section):
+    """Which collected answers are trained on."""
+
+    verify: bool = True
+    """Drop answers that the task's verifier rejects."""
+    keep: Literal["all", "shortest", "majority"] = "all"
+    """Per prompt, after verification: all distinct answers, the shortest, or one of the majority answer."""
+    near_duplicate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Jaccard similarity of word shingles from which two prompts are one; 1 drops exact copies only."""
+    contamination: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Share of a training prompt's word 8-grams found in one evaluation prompt from which it is dropped."""
+    min_characters: Annotated[int, Field(ge=0)] = 1
+    max_characters: Positive = 100_000
+    languages: tuple[str, ...] = ()
+    """ISO 639-1 codes to keep, needs the extra `language`; empty keeps all."""
+
+
+class Shrink(Section):
+    """A student made of some of a bigger model's layers (depth pruning)."""
+
+    model: str = "bundled:teacher"
+    """The model whose layers are taken."""
+    layers: tuple[Annotated[int, Field(ge=0)], ...]
+    """Indices of the layers kept, in order."""
+
+
+class Student(Section):
+    """The checkpoint that is trained."""
+
+    model: str = "bundled:base"
+    """bundled:base, hf:REPO or a folder."""
+
+
+class DivergenceTerm(Section):
+    """A dense divergence from a local teacher on the same tokens."""
+
+    kind: DivergenceKind = "forward_kl"
+    beta: Annotated[float, Field(ge=0, le=1)] = 0.5
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Objective = (1 - weight) * cross-entropy + weight * temperature^2 * divergence, per token."""
+
+
+class Train(Section):
+    """How every arm is trained; the same for all arms so that they can be compared."""
+
+    tokens: Positive = 1_500_000
+    """Tokens passed through the student, prompts included: the same budget for every arm."""
+    batch_tokens: Positive = 4096
+    """Tokens per optimiser step (the last row may leave some unused)."""
+    micro_batch_tokens: Positive | None = None
+    """Tokens per forward pass; None is the whole batch at once."""
+    max_length: Positive = 512
+    """Longest sequence; longer samples are dropped and counted."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    final_lr_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Cosine schedule ends at this share of the peak."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    checkpoint_steps: Positive = 100
+
+
+class Arm(Section):
+    """One row of the result table: a student, what it is trained on, and how often."""
+
+    data: Literal["teacher", "answers", "gold", "none"]
+    """Selected teacher answers, bare reference answers, worked ground truth, or no training at all."""
+    shrink: Shrink | None = None
+    """Start from these teacher layers instead of student.model."""
+    divergence: DivergenceTerm | None = None
+    """Add the teacher's distribution on the training tokens; needs a local teacher with the same tokens."""
+    seeds: Positive = 1
+    """Independent trainings; the score is their mean."""
+
+
+class Evaluate(Section):
+    """How models are measured."""
+
+    max_tokens: Positive = 512
+    batch_size: Positive = 256
+    speed: bool = True
+    """Measure prefill and decode tokens/s of local models."""
+    speed_tokens: Positive = 64
+    """Tokens decoded per speed measurement."""
+    requests_per_day: Positive = 100_000
+    """Assumed traffic, for the break-even estimate."""
+    student_usd_per_hour: Annotated[float, Field(ge=0)] = 0.10
+    """What the machine that serves the student is assumed to cost per hour."""
+    local_teacher_usd_per_hour: Annotated[float, Field(ge=0)] = 0.10
+    """The same for a local teacher, so that cost per request can be compared."""
+
+
+DEFAULT_ARMS = {
+    "student": Arm(data="teacher"),
+    "baseline": Arm(data="answers"),
+    "untrained": Arm(data="none"),
+}
+
+
+class Recipe(Section):
+    """A complete run."""
+
+    name: str = "schoolbook"
+    seed: int = 0
+    task: Task = Task()
+    teacher: Teacher = Teacher()
+    budget: Budget = Budget()
+    collect: Collect = Collect()
+    select: Select = Select()
+    student: Student = Student()
+    train: Train = Train()
+    arms: dict[str, Arm] = DEFAULT_ARMS
+    """Rows of the table. `student`, `baseline` and `untrained` always exist; more may be added."""
+    evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_arms(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("arms"), dict):
+            return {**value, "arms": {**DEFAULT_ARMS, **value["arms"]}}
+        return value
+
+    @model_validator(mode="after")
+    def _names(self) -> Recipe:
+        if "teacher" in self.arms:
+            raise ValueError("an arm cannot be named teacher")
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """The resolved recipe, every default written out, with the keys a user writes."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe file and apply `a.b=value` overrides.
+
+    Raises InputError when the file cannot be read, RecipeError with every problem otherwise.
+    """
+    return parse(_read_yaml(Path(path)), overrides)
+
+
+def parse(value: dict[str, Any], overrides: list[str] | None = None) -> Recipe:
+    """The recipe from plain values; raises RecipeError naming every problem."""
+    for override in overrides or []:
+        _apply(value, override)
+    try:
+        return Recipe.model_validate(value)
+    except ValidationError as error:
+        problems = [_explain(problem) for problem in error.errors()]
+        raise RecipeError(
+            "\n".join(problems), hint="`spiritsafe recipe schema` lists every key with its meaning"
+        ) from None
+
+
+def bundled_path() -> Path:
+    """The recipe that `spiritsafe run` uses when none is named."""
+    return Path(__file__).parent / "tasks" / "schoolbook" / "recipe.yaml"
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the recipe, for editors."""
+    return Recipe.model_json_schema(by_alias=True)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"cannot read the recipe: {path} ({error.strerror})", hint="ls recipes/ shows the bundled ones"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"the recipe is not valid YAML: {path}: {_yaml_place(error)}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InputError(f"the recipe must be a mapping of sections: {path}")
+    return value
+
+
+def _yaml_place(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}: " if mark else ""
+    return f"{where}{getattr(error, 'problem', None) or 'not text'}"
+
+
+def _apply(value: dict[str, Any], override: str) -> None:
+    """Set one dotted key; the right side is YAML, so 3 is a number and [1, 2] a list."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(
+            f"--set needs KEY=VALUE, got {override!r}", hint="for example --set train.tokens=200000"
+        )
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        value = value.setdefault(parent, {})
+        if not isinstance(value, dict):
+            raise RecipeError(f"--set {key}: {parent} is not a section")
+    value[leaf] = _scalar(text)
+
+
+def _scalar(text: str) -> Any:
+    # A URL with #NAME would lose its name as a YAML comment if a space crept in; plain text stays text.
+    try:
+        return yaml.safe_load(text) if text.strip() else None
+    except yaml.YAMLError:
+        return text
+
+
+def _explain(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key: {where}{_nearest(problem['loc'])}"
+    message = problem["msg"].removeprefix("Value error, ")
+    shown = problem.get("input")
+    got = f", got {shown!r}" if isinstance(shown, str | int | float | bool) else ""
+    return f"{where}: {message}{got}" if where else message
+
+
+def _nearest(location: tuple[str | int, ...]) -> str:
+    """The key the user probably meant: first among the siblings, then anywhere in the recipe."""
+    wanted = str(location[-1])
+    siblings = _keys_at(location[:-1])
+    near = difflib.get_close_matches(wanted, siblings, n=1, cutoff=0.5)
+    if near:
+        return f" (did you mean {'.'.join([*map(str, location[:-1]), near[0]])}?)"
+    elsewhere = {path.rsplit(".", 1)[-1]: path for path in _all_paths()}
+    near = difflib.get_close_matches(wanted, elsewhere, n=1, cutoff=0.75)
+    if near:
+        return f" (did you mean {elsewhere[near[0]]}?)"
+    return f" (allowed here: {', '.join(siblings)})"
+
+
+def _keys_at(location: tuple[str | int, ...]) -> list[str]:
+    section: type[BaseModel] = Recipe
+    for part in location:
+        if section is Recipe and part == "arms":
+            section = Arm
+            continue
+        child = section.model_fields.get(str(part))
+        section = _section_of(child.annotation) or section if child else section
+    return [info.alias or name for name, info in section.model_fields.items()]
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def _all_paths() -> list[str]:
+    paths = []
+    for name, info in Recipe.model_fields.items():
+        section = _section_of(info.annotation)
+        if section:
+            paths += [f"{name}.{f.alias or key}" for key, f in section.model_fields.items()]
+    return paths

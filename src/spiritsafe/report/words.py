@@ -1,0 +1,304 @@
+"""What the report says in plain words: sentences, names and definitions, all from the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from spiritsafe.report.model import Report
+from spiritsafe.report.table import Json, count, dollars, is_number, percent, problems, size, whole
+
+KINDS = {
+    "won": "Student and teacher right, baseline wrong",
+    "lost": "Teacher right, student wrong",
+    "beyond": "Student right, teacher wrong",
+    "hard": "All wrong",
+    "easy": "All right",
+    "other": "Student and teacher wrong, baseline right",
+}
+REASONS = {
+    "accepted": "accepted",
+    "wrong_answer": "wrong answer",
+    "no_answer": "no answer was collected",
+    "no_number": "no number found in the answer",
+    "cut_off": "cut off at max_tokens",
+}
+USAGE = {
+    "input_tokens": "Input tokens",
+    "output_tokens": "Output tokens",
+    "reasoning_tokens": "of these for reasoning",
+    "cached_tokens": "of the input from the provider's cache",
+}
+
+
+def run_name(report: Report) -> str:
+    """The recipe's name, or a word for a run without one."""
+    return str(report.recipe.get("name") or "run")
+
+
+def headline(report: Report) -> str:
+    """The result in one sentence."""
+    gap, result = report.result.get("gap_closed"), report.result
+    if not report.models:
+        return "This run has no result yet."
+    if not gap:
+        reason = str(result.get("gap_reason") or "not computed")
+        return f"No share of the gap can be given: {reason}."
+    compared = " and ".join(part for part in (_size_words(result), _speed_words(result)) if part)
+    ending = f", at {compared}" if compared else ""
+    return f"The student closes {percent(gap['value'], 0)} of the gap between baseline and teacher{ending}."
+
+
+def _size_words(result: Json) -> str:
+    ratio = result.get("size_ratio")
+    return f"{percent(ratio, 0)} of the size" if is_number(ratio) else ""
+
+
+def _speed_words(result: Json) -> str:
+    found = [v for v in (result.get("speedup") or {}).values() if is_number(v)]
+    return f"{max(found):.1f} times the speed" if found else ""
+
+
+def explanation(report: Report) -> str:
+    """The scores behind the sentence, with n and intervals."""
+    n = problems(report.result)
+    scores = {name: model["task_score"] for name, model in report.models.items() if model.get("task_score")}
+    if not scores:
+        return "No test problem has been judged." if report.models else "The parts below are what there is."
+    told = [
+        f"{_who(report, name)} {_scored(scores[name])}" for name in ("student", "teacher") if name in scores
+    ]
+    told += [
+        f"{_who(report, name)} {percent(scores[name]['value'])}"
+        for name in ("baseline", "untrained")
+        if name in scores
+    ]
+    return f"On {whole(n)} held-out problems {_listed(told)}."
+
+
+def _scored(score: Json) -> str:
+    low, high = 100 * score["low"], 100 * score["high"]
+    return f"{percent(score['value'])} (95 % interval {low:.1f} to {high:.1f})"
+
+
+def _who(report: Report, name: str) -> str:
+    data = report.models.get(name, {}).get("data")
+    names = {
+        "student": "the student solves",
+        "teacher": "the teacher",
+        "baseline": f"the baseline, the same checkpoint {_baseline_data(data)},",
+        "untrained": "the untrained checkpoint",
+    }
+    return names[name]
+
+
+def _baseline_data(data: object) -> str:
+    return {"answers": "trained on bare answers", "none": "left untrained"}.get(
+        str(data), "trained otherwise"
+    )
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
+
+
+def key_figures(report: Report) -> list[tuple[str, str, str]]:
+    """(name, value, note) of the few numbers that matter most."""
+    result, figures = report.result, []
+    if gap := result.get("gap_closed"):
+        low, high = 100 * gap["low"], 100 * gap["high"]
+        figures.append(("Gap closed", percent(gap["value"]), f"95 % interval {low:.1f} to {high:.1f}"))
+    models = report.models
+    if is_number(result.get("size_ratio")):
+        sizes = [count(models.get(name, {}).get("parameters")) for name in ("student", "teacher")]
+        figures.append(("Size", percent(result["size_ratio"], 0), f"{sizes[0]} of {sizes[1]} parameters"))
+    speedup = result.get("speedup") or {}
+    if is_number(speedup.get("batch_1")) and is_number(speedup.get("batch_64")):
+        figures.append(
+            ("Decode speed", f"{speedup['batch_1']:.1f}x", f"batch 1; {speedup['batch_64']:.1f}x at 64")
+        )
+    cost = result.get("cost") or {}
+    if is_number(cost.get("spent_usd")):
+        figures.append(("Spent", dollars(cost["spent_usd"]), "on the teacher's answers"))
+    return figures
+
+
+def slice_table(models: Sequence[tuple[str, Json]]) -> dict[str, dict[str, Json]]:
+    """Scores by slice, then model: the standard test first, levels, further slices, themes last."""
+    found: dict[str, dict[str, Json]] = {}
+    for name, model in models:
+        if model.get("task_score"):
+            found.setdefault("standard test", {})[name] = model["task_score"]
+        for slice_, score in (model.get("slices") or {}).items():
+            if score:
+                found.setdefault(slice_, {})[name] = score
+    names = sorted(found, key=lambda s: (s != "standard test", _place(s), s))
+    return {name: found[name] for name in names}
+
+
+def _place(name: str) -> int:
+    if name.startswith("level "):
+        return 0
+    return 1 if " " not in name else 2
+
+
+def cost_rows(report: Report) -> list[tuple[str, str]]:
+    """What requests cost and when the student pays back."""
+    cost = report.result.get("cost") or {}
+    rows = [
+        (f"1,000 requests to the {name}", dollars(cost[f"per_1k_{name}"]))
+        for name in ("teacher", "student")
+        if is_number(cost.get(f"per_1k_{name}"))
+    ]
+    if is_number(cost.get("break_even_requests")):
+        needed = cost["break_even_requests"]
+        rows.append(("Break-even", f"after {whole(needed)} requests" if needed else "from the first request"))
+    elif rows:
+        rows.append(("Break-even", "never, or not computable from the known prices"))
+    return rows
+
+
+def cost_note(report: Report) -> str:
+    """The assumptions behind the costs."""
+    evaluate = report.recipe.get("evaluate") or {}
+    student = dollars(evaluate.get("student_usd_per_hour"))
+    teacher = dollars(evaluate.get("local_teacher_usd_per_hour"))
+    return (
+        f"Costs of local models follow from their measured speed and an assumed machine price per hour: "
+        f"{student} "
+        f"for students, {teacher} for a local teacher. A teacher behind an API costs what its tokens cost."
+    )
+
+
+def spend_rows(report: Report) -> list[tuple[str, str]]:
+    """Requests, attempts, tokens and money, as the ledger has them."""
+    ledger = (report.result.get("counts") or {}).get("ledger") or {}
+    if not ledger:
+        return []
+    usage = ledger.get("usage") or {}
+    rows = _request_rows(ledger)
+    rows += [(name, whole(usage[key])) for key, name in USAGE.items() if usage.get(key)]
+    budget = report.recipe.get("budget") or {}
+    limit = f" of a budget of {dollars(budget['usd'])}" if is_number(budget.get("usd")) else ""
+    rows.append(("Spent", f"{dollars(ledger.get('spent_usd'))}{limit}"))
+    if ledger.get("unknown_usd"):
+        rows.append(("Charged for unknown outcomes", f"at most {dollars(ledger['unknown_usd'])}"))
+    return rows
+
+
+def _request_rows(ledger: Json) -> list[tuple[str, str]]:
+    def total(*states: str) -> int:
+        return sum(ledger.get(state) or 0 for state in states)
+
+    open_states = ("planned", "in_flight", "unknown")
+    reasons = ", ".join(f"{whole(n)} {reason(name)}" for name, n in (ledger.get("reasons") or {}).items())
+    failed = whole(total("failed")) + (f" ({reasons})" if reasons else "")
+    rows = [
+        ("Requests", whole(total("settled", "rejected", "failed", *open_states))),
+        ("Answered", whole(total("settled", "rejected"))),
+        ("Failed for good", failed),
+        ("Attempts sent", whole(ledger.get("attempts"))),
+        (
+            "Attempts of unknown outcome",
+            f"{whole(total('unknown_attempts'))} (perhaps billed without an answer; they stay charged)",
+        ),
+    ]
+    if total(*open_states):
+        rows.insert(3, ("Not finished", whole(total(*open_states))))
+    return rows
+
+
+def reason(name: object) -> str:
+    """A reason as words: wrong_answer becomes "wrong answer"."""
+    text = str(name)
+    return REASONS.get(text, text.replace("_", " "))
+
+
+def environment_rows(report: Report) -> list[tuple[str, str]]:
+    """Date, commit, hardware, versions and seeds."""
+    values = report.environment
+    cores, memory = values.get("cores"), values.get("memory_bytes")
+    packages = values.get("packages") or {}
+    rows: list[tuple[str, Any]] = [
+        ("Date (UTC)", str(values.get("date") or "").replace("T", " ").removesuffix("+00:00")),
+        ("Commit", values.get("commit")),
+        ("Processor", values.get("processor")),
+        ("Cores", cores),
+        ("Memory", size(memory) if is_number(memory) else None),
+        ("Accelerator", values.get("accelerator") or ("none" if values else None)),
+        ("System", values.get("system")),
+        ("Python", values.get("python")),
+        ("Packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
+        ("Seeds", _seeds(report.recipe)),
+        ("Speed", _speed_setting(report)),
+        ("Duration", report.result.get("seconds") and f"{report.result['seconds']:,.0f} s"),
+    ]
+    return [(name, str(value)) for name, value in rows if value not in (None, "", "None")]
+
+
+def _seeds(recipe: Json) -> str | None:
+    if "seed" not in recipe:
+        return None
+    first = recipe["seed"]
+    arms = [f"{name} {arm.get('seeds', 1)}" for name, arm in (recipe.get("arms") or {}).items()]
+    return f"first seed {first}; trainings per arm: {', '.join(arms)}" if arms else str(first)
+
+
+def _speed_setting(report: Report) -> str | None:
+    speed = next((m["speed"] for m in report.models.values() if m.get("speed")), None)
+    if not speed or not speed.get("repeats"):
+        return None
+    return (
+        f"median of {speed['repeats']} repeats, models in turn; {whole(speed.get('prompt_tokens'))} prompt "
+        f"tokens, "
+        f"{whole(speed.get('decode_tokens'))} written; {speed.get('device')}, {speed.get('dtype')}, "
+        f"{speed.get('threads')} threads"
+    )
+
+
+def definitions(report: Report) -> list[tuple[str, str]]:
+    """The words of this page, and what its numbers do not say."""
+    recipe = report.recipe
+    teacher = (recipe.get("teacher") or {}).get("model", "the teacher")
+    student = (recipe.get("student") or {}).get("model", "the student's checkpoint")
+    rows = [
+        ("Teacher", f"{teacher}: its answers are what the student is trained on."),
+        ("Student", f"{student}, trained on the selected answers of the teacher."),
+        (
+            "Baseline",
+            "The same checkpoint with the same number of training tokens, trained on the task's bare "
+            "answers, or "
+            "left as it is where the task has none. What it solves is not owed to the teacher.",
+        ),
+        ("Untrained", "The same checkpoint as it was before."),
+        (
+            "Gold",
+            "The same checkpoint trained on ground-truth worked answers, where shown: what there was to gain "
+            "without a teacher.",
+        ),
+        (
+            "Gap closed",
+            "(student - baseline) / (teacher - baseline) on the standard test, with a paired bootstrap "
+            "over the "
+            "problems (and over trainings, where there are several). Not given when the teacher is not "
+            "measurably better than the baseline.",
+        ),
+        (
+            "Interval",
+            "95 %: Wilson for one training, bootstrap over problems and trainings for several. With one "
+            "training "
+            "it says nothing about how much another seed would differ.",
+        ),
+        (
+            "Speed",
+            "Tokens are each model's own; prefill is reading the prompt, decode is writing. Speeds hold "
+            "for this "
+            "machine and this implementation.",
+        ),
+        (
+            "Limits",
+            "The scores are of this task's test problems; nothing here says how the student does elsewhere.",
+        ),
+    ]
+    verdict = (report.result.get("terms") or {}).get("verdict")
+    return [*rows, ("Terms verdict", str(verdict))] if verdict else rows

@@ -1,0 +1,151 @@
+"""From examples to tensors: tokens, the order of the steps, and rows that can be forwarded together.
+
+B rows, T time, N tokens that count in the loss. Rows are padded at the end and nothing is masked: in a
+causal model a token never sees what comes after it, so padding cannot change a result, whatever the
+architecture. Rows of one forward pass are chosen by length, which keeps the padding at some per cent; on
+short samples this was as fast as several samples per row, whose attention is paid over the whole row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jinja2 import TemplateError
+
+from spiritsafe.errors import InputError
+from spiritsafe.records import Message
+from spiritsafe.teachers.local import encode, eos_ids, render
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One thing to learn: what to say after these messages."""
+
+    prompt: tuple[Message, ...]
+    completion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An example in tokens; `start` is the place of the first token that counts in the loss."""
+
+    ids: tuple[int, ...]
+    start: int
+
+    @property
+    def length(self) -> int:
+        """Tokens passed through the model: all but the last, after which nothing is predicted."""
+        return len(self.ids) - 1
+
+    @property
+    def loss_tokens(self) -> int:
+        return len(self.ids) - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one forward pass."""
+
+    ids_BT: torch.Tensor
+    """Right-padded with 0, which is never attended to by a token that counts."""
+    index_N: torch.Tensor
+    """Places in the flattened (B * T) from which a token that counts is predicted."""
+    target_N: torch.Tensor
+
+
+def end_of_turn(model: Any, tokenizer: Any) -> int:
+    """The token with which an assistant's turn ends, as the chat template writes it.
+
+    It is part of every training row, so a student learns to stop whatever its padding token is. Raises
+    InputError when neither the template nor the tokenizer knows such a token.
+    """
+    question: list[Message] = [{"role": "user", "content": "a"}]
+    before = render(tokenizer, question)
+    known = eos_ids(model, tokenizer) | set(tokenizer.all_special_ids)
+    for token in encode(tokenizer, [_tail(tokenizer, question, before)])[0]:
+        if token in known:
+            return int(token)
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"{tokenizer.name_or_path}: no end-of-turn token in the chat template and no eos_token",
+            hint="set eos_token in tokenizer_config.json",
+        )
+    return int(tokenizer.eos_token_id)
+
+
+def _tail(tokenizer: Any, question: list[Message], before: str) -> str:
+    """What the template writes after the assistant's text; empty where it rewrites the turn."""
+    turn = [*question, {"role": "assistant", "content": "b"}]
+    try:
+        whole = str(tokenizer.apply_chat_template(turn, tokenize=False))
+    except TemplateError:
+        return ""
+    return whole[len(before) + 1 :] if whole.startswith(before + "b") else ""
+
+
+def tokenize(examples: Sequence[Example], tokenizer: Any, end: int, max_length: int) -> tuple[list[Row], int]:
+    """Rows of at most `max_length` tokens, and how many examples were longer and left out.
+
+    Prompt and completion are tokenized apart, as they are when the model generates.
+    """
+    prompts = encode(tokenizer, [render(tokenizer, example.prompt) for example in examples])
+    answers = encode(tokenizer, [example.completion for example in examples])
+    rows = [Row((*p, *a, end), len(p)) for p, a in zip(prompts, answers, strict=True)]
+    kept = [row for row in rows if len(row.ids) <= max_length and row.start > 0]
+    return kept, len(rows) - len(kept)
+
+
+def plan_steps(rows: Sequence[Row], *, tokens: int, batch_tokens: int, seed: int) -> list[list[int]]:
+    """Which rows each optimiser step takes, over as many reshuffled epochs as fit into `tokens`.
+
+    The whole order is known before the first step: a resumed run needs only the number of the step.
+    A step has at least one row, also where that row alone is longer than `batch_tokens`.
+    """
+    steps: list[list[int]] = [[]]
+    left, in_step, epoch = tokens, 0, 0
+    while True:
+        order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(len(rows))
+        for index in order.tolist():
+            length = rows[index].length
+            if length > left and steps[0]:
+                return steps
+            if steps[-1] and in_step + length > batch_tokens:
+                steps.append([])
+                in_step = 0
+            steps[-1].append(index)
+            in_step += length
+            left -= length
+        epoch += 1
+
+
+def group(rows: Sequence[Row], micro_batch_tokens: int, ranks: int = 1) -> list[list[Row]]:
+    """Cut one step into forward passes of similar length, at most `micro_batch_tokens` with padding each.
+
+    The number of passes is a multiple of `ranks` (empty ones are added), so that all ranks do the same
+    number of them. How the step is cut changes no loss and no gradient beyond rounding.
+    """
+    groups: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: row.length, reverse=True):
+        # The first row of a group is its longest, hence its width.
+        if groups and (len(groups[-1]) + 1) * groups[-1][0].length <= micro_batch_tokens:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups + [[] for _ in range(-len(groups) % ranks)]
+
+
+def to_batch(rows: Sequence[Row], device: torch.device) -> Batch:
+    """Tensors of one forward pass; no rows give one token that does not count."""
+    width = max((row.length for row in rows), default=1)
+    ids = np.zeros((max(len(rows), 1), width), dtype=np.int64)
+    index, target = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for i, row in enumerate(rows):
+        ids[i, : row.length] = row.ids[:-1]
+        index.append(np.arange(row.start - 1, row.length, dtype=np.int64) + i * width)
+        target.append(np.asarray(row.ids[row.start :], dtype=np.int64))
+    tensors = (ids, np.concatenate(index), np.concatenate(target))
+    return Batch(*(torch.from_numpy(array).to(device, non_blocking=True) for array in tensors))
