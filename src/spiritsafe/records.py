@@ -6,6 +6,7 @@ reads a clock or imports torch.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -82,6 +83,12 @@ class Sampling(Record):
         return cls(**{**value, "stop": tuple(value["stop"])})
 
 
+@functools.lru_cache(maxsize=64)
+def _plain(sampling: Sampling) -> dict[str, Any]:
+    """`Sampling.to_json`, kept: thousands of requests share one, and each needs its hash."""
+    return sampling.to_json()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TeacherId(Record):
     """Who answers. `wire_name` goes over the wire; `is_model` is what the model is."""
@@ -115,7 +122,7 @@ class Request(Record):
             {
                 "teacher": self.teacher,
                 "messages": list(self.messages),
-                "sampling": self.sampling.to_json(),
+                "sampling": _plain(self.sampling),
                 "index": self.index,
             },
         )

@@ -133,7 +133,7 @@ class Peak(ScriptedSampler):
 
 def test_the_budget_stops_before_it_is_exceeded(tmp_path, make_requests):
     requests = make_requests(60)
-    most = sum(request_bound(r.messages, 32, DEAR).usd for r in requests[:10])
+    most = sum(request_bound(r.messages, 32, DEAR).usd for r in requests[:2])
     with Ledger(tmp_path / "l", Budget(usd=most)) as ledger:
         sampler = ScriptedSampler(lambda r: BILLED, delay_s=0.005)
         with pytest.raises(BudgetReached, match="budget reached"):
@@ -141,7 +141,7 @@ def test_the_budget_stops_before_it_is_exceeded(tmp_path, make_requests):
         totals = ledger.totals()
         assert totals.charged_usd <= most
         assert (totals.settled, totals.in_flight) == (len(sampler.requests), 0)
-        assert totals.settled >= 10
+        assert totals.settled >= 5  # more than two: each answer leaves most of its bound
         assert totals.spent_usd == pytest.approx(totals.settled * (20 * 1 + 4 * 2) / 1e6)
 
 
@@ -149,7 +149,7 @@ BILLED = Reply(text="14", usage=Usage(input_tokens=20, output_tokens=4))
 
 
 def test_a_larger_budget_goes_on_where_the_smaller_stopped(tmp_path, make_requests):
-    with Ledger(tmp_path / "l", Budget(tokens=3000)) as small, pytest.raises(BudgetReached):
+    with Ledger(tmp_path / "l", Budget(tokens=700)) as small, pytest.raises(BudgetReached):
         gather(make_requests(60), ScriptedSampler(echo), small)
     with Ledger(tmp_path / "l", Budget(tokens=100_000)) as large:
         before = large.totals().settled
@@ -170,7 +170,10 @@ def test_billed_above_the_bound_stops_with_the_answer_kept(ledger, make_requests
 @pytest.mark.parametrize("budget", [None, Budget(usd=1.0), Budget(usd=1.0, tokens=1000)])
 def test_an_unknown_remote_price_is_refused(tmp_path, make_requests, monkeypatch, budget):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    with Ledger(tmp_path / "l", budget) as ledger, pytest.raises(UsageError, match="the price of 'm'") as error:
+    with (
+        Ledger(tmp_path / "l", budget) as ledger,
+        pytest.raises(UsageError, match="the price of 'm'") as error,
+    ):
         gather(make_requests(1), connect("https://example.org/v1#m"), ledger, price=None)
     assert error.value.hint == "set teacher.price, or budget.tokens instead of budget.usd"
 

@@ -17,10 +17,10 @@ import pytest
 
 from spiritsafe.collect.generate import collect
 from spiritsafe.costs.prices import FREE
+from spiritsafe.recipe import Task
 from spiritsafe.records import Request, Sampling, teacher_key
 from spiritsafe.store.ledger import Ledger
 from spiritsafe.tasks.base import load_task
-from spiritsafe.recipe import Task
 from spiritsafe.teachers.connect import connect, resolve_model
 
 needed = all(importlib.util.find_spec(name) for name in ("fastapi", "uvicorn", "transformers"))

@@ -50,7 +50,9 @@ class Server:
         self.settings = settings
         self.open = 0
         self.attempts: Counter[str] = Counter()
-        self.log = os.open(settings.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if settings.log else None
+        self.log = (
+            os.open(settings.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if settings.log else None
+        )
 
     def application(self) -> web.Application:
         app = web.Application()
@@ -72,7 +74,9 @@ class Server:
         return await self.answer(request, chat=False)
 
     def let_in(self, request: web.Request) -> bool:
-        return self.settings.key is None or request.headers.get("Authorization") == f"Bearer {self.settings.key}"
+        return (
+            self.settings.key is None or request.headers.get("Authorization") == f"Bearer {self.settings.key}"
+        )
 
     async def answer(self, request: web.Request, chat: bool) -> web.StreamResponse:
         data = await request.read()
@@ -187,7 +191,9 @@ def error(status: int, message: str, headers: dict[str, str] | None = None) -> w
 
 async def truncated(request: web.Request, data: bytes) -> web.StreamResponse:
     """Promise the whole body, send half of it, hang up."""
-    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(data))})
+    response = web.StreamResponse(
+        headers={"Content-Type": "application/json", "Content-Length": str(len(data))}
+    )
     await response.prepare(request)
     await response.write(data[: len(data) // 2])
     if request.transport is not None:

@@ -152,7 +152,12 @@ def test_in_flight_becomes_unknown_at_the_next_opening(tmp_path):
     ledger.close()
     with Ledger(tmp_path / "l") as again:
         totals = again.totals()
-        assert (totals.unknown, totals.planned, totals.unknown_tokens, totals.unknown_usd) == (1, 1, 20, 0.002)
+        assert (totals.unknown, totals.planned, totals.unknown_tokens, totals.unknown_usd) == (
+            1,
+            1,
+            20,
+            0.002,
+        )
         assert again.charged == (20, 0.002)
         assert again.todo("train") == set(keys)
 
@@ -162,7 +167,9 @@ def test_budget_counts_spent_reserved_and_unknown(tmp_path):
     ledger.reserve(keys[0], bound())
     ledger.fail(keys[0], LATE, final=False)
     ledger.reserve(keys[1], bound())
-    with pytest.raises(BudgetReached, match="40 of 59 tokens are charged, the next request may take 20") as error:
+    with pytest.raises(
+        BudgetReached, match="40 of 59 tokens are charged, the next request may take 20"
+    ) as error:
         ledger.reserve(keys[2], bound())
     assert error.value.hint is not None and "budget.tokens" in error.value.hint
     ledger.settle(keys[1], reply(), 0.0)
@@ -370,7 +377,9 @@ def test_a_closed_ledger_says_so(tmp_path):
 
 NAMES = "abcde"
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["reserve", "settle", "late", "busy", "wrong", "crash"]), st.sampled_from(NAMES)),
+    st.tuples(
+        st.sampled_from(["reserve", "settle", "late", "busy", "wrong", "crash"]), st.sampled_from(NAMES)
+    ),
     max_size=60,
 )
 
@@ -378,7 +387,7 @@ STEPS = st.lists(
 @given(steps=STEPS, limit=st.integers(0, 120))
 @settings(max_examples=40, deadline=None)
 def test_any_history_keeps_the_budget_and_settles_once(tmp_path_factory, steps, limit):
-    """Random attempts and crashes: charges never exceed the budget, memory and file agree, no second settling."""
+    """Charges stay within the budget, memory and file agree, nothing is settled twice."""
     path = tmp_path_factory.mktemp("ledger") / "l"
     ledger, keys = planned(path, NAMES, Budget(tokens=limit))
     settled: dict[str, int] = dict.fromkeys(keys, 0)

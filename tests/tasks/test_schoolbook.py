@@ -91,8 +91,9 @@ def test_no_duplicates_and_a_prefix_does_not_depend_on_n():
 def test_another_process_draws_the_same_problems():
     code = ("import json; from spiritsafe.tasks.schoolbook.generator import generate;"
             "print(json.dumps([p.problem_id for p in generate('train', 50, 9)]))")
+    settings = {"PYTHONHASHSEED": "123", "PYTHONPATH": str(Path(generator.__file__).parents[3])}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                         env={"PYTHONHASHSEED": "123", "PYTHONPATH": str(Path(generator.__file__).parents[3])})
+                         env=settings)
     assert json.loads(run.stdout) == [p.problem_id for p in generate("train", 50, 9)]
 
 

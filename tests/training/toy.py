@@ -51,7 +51,7 @@ def _train(directory: Path) -> None:
         tiny_model(attention_dropout=0.1),
         tiny_tokenizer(),
         examples(60),
-        Train(**{**SETTINGS, "tokens": 20_000}),
+        Train(**{**SETTINGS, "tokens": 9000, "checkpoint_steps": 4}),
         seed=0,
         directory=directory,
         validation=examples(5),

@@ -19,7 +19,7 @@ from spiritsafe.collect.progress import Progress as Progress
 from spiritsafe.collect.progress import Rate
 from spiritsafe.costs.economics import Bound, request_bound
 from spiritsafe.costs.prices import cost_usd, is_loopback
-from spiritsafe.errors import InputError, SpiritSafeError, TeacherError, UsageError
+from spiritsafe.errors import BudgetReached, InputError, SpiritSafeError, TeacherError, UsageError
 from spiritsafe.recipe import Price
 from spiritsafe.records import Failure, Outcome, Reply, Request, Usage
 from spiritsafe.store.ledger import Ledger, Totals
@@ -167,7 +167,8 @@ class Collector:
     async def _work(self) -> None:
         try:
             while not self.stop and self.workers <= self.pacer.limit and (jobs := await self._next()):
-                await self._attempt(jobs)
+                if not await self._attempt(jobs):
+                    return
                 self._staff()
         except SpiritSafeError as error:
             self.stop = self.stop or error
@@ -188,14 +189,19 @@ class Collector:
             await asyncio.sleep(min(TICK_S, max(pause, 0.0 if self.queue else self.later[0][0] - now)))
         return []
 
-    async def _attempt(self, jobs: list[Job]) -> None:
-        """Reserve, commit, send, settle. Interrupted in between, the attempt is unknown."""
+    async def _attempt(self, jobs: list[Job]) -> bool:
+        """Reserve, commit, send, settle; False when nothing fits into the budget now.
+
+        Interrupted in between, the attempt is unknown.
+        """
         sent = self._reserve(jobs)
+        if not sent:
+            return False
         self.in_flight += len(sent)
         try:
             await self.ledger.committed()
             sent_at = time.monotonic()
-            outcomes = await self.sampler.sample([job.request for job in sent]) if sent else []
+            outcomes = await self.sampler.sample([job.request for job in sent])
         except BaseException:
             self._abandon(sent)
             raise
@@ -203,16 +209,22 @@ class Collector:
             self.in_flight -= len(sent)
         for job, outcome in zip(sent, outcomes, strict=True):
             self._end(job, outcome, sent_at)
+        return True
 
     def _reserve(self, jobs: list[Job]) -> list[Job]:
-        """Reserve for each job; when the budget is reached the rest goes back and sending stops."""
+        """Reserve for each job that the budget has room for; the others go back.
+
+        Bounds are far above most bills, so what is in flight will leave room when it is settled: the budget
+        is reached only when a request does not fit with nothing else in flight.
+        """
         for position, job in enumerate(jobs):
             request = job.request
             job.bound = job.bound or request_bound(request.messages, request.sampling.max_tokens, self.price)
             try:
                 self.ledger.reserve(job.key, job.bound)
-            except SpiritSafeError as error:
-                self.stop = self.stop or error
+            except BudgetReached as error:
+                if not self.in_flight and not position:
+                    self.stop = self.stop or error
                 self.queue.extendleft(reversed(jobs[position:]))
                 return jobs[:position]
             job.attempts += 1

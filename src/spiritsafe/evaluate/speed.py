@@ -10,10 +10,13 @@ Shapes: B batch, T prompt tokens.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import statistics
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -158,15 +161,28 @@ def _peak_memory(model: Any, ids: torch.Tensor, tokens: int) -> int | None:
     return weights + _cpu_peak(lambda: _read_and_write(model, ids, tokens))
 
 
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Shut up the profiler, which writes its stages to file descriptor 2 from C++."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _cpu_peak(work: Callable[[], object]) -> int:
     """Highest sum of live allocations of torch's CPU allocator while `work` runs.
 
     The process's resident set would count what other models left behind; the allocator's own record
     does not.
     """
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as profile:
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with _quiet_stderr(), torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         work()
     results: Any = profile.profiler
     events = [e for e in results.kineto_results.events() if e.name() == "[memory]"]

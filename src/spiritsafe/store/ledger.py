@@ -14,6 +14,7 @@ as the large providers have it. Money is held in whole picodollars, so that sums
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -50,6 +51,8 @@ TODO = """SELECT request_hash FROM purposes JOIN requests USING (request_hash) W
 SAMPLES = """SELECT request_hash, prompt_id, request, channel, reply, spent_pico, accepted, reject_reason,
     settled_at FROM purposes JOIN requests USING (request_hash)
     WHERE purpose = ? AND state IN ('settled', 'rejected') ORDER BY request_hash, prompt_id"""
+LATENCIES = """SELECT DISTINCT request_hash, reply FROM purposes JOIN requests USING (request_hash)
+    WHERE purpose = ? AND state IN ('settled', 'rejected')"""
 OF_PURPOSE = "request_hash IN (SELECT request_hash FROM purposes WHERE purpose = ?)"
 
 
@@ -119,6 +122,18 @@ class Ledger:
     def failed_attempts(self) -> dict[str, int]:
         """All failed attempts ever, counted by reason; most of them were repeated with success."""
         return dict(self._db.run("SELECT reason, attempts FROM failures ORDER BY reason"))
+
+    def latencies(self, purpose: str) -> dict[str, float]:
+        """Seconds that each settled answer of a purpose took, by request hash."""
+        return {row[0]: float(json.loads(row[1])["latency_s"]) for row in self._db.run(LATENCIES, (purpose,))}
+
+    def verify(self) -> list[str]:
+        """Problems of the file, one line each: damage that SQLite sees, requests without their hash."""
+        found = [f"{self.path}: {row[0]}" for row in self._db.run("PRAGMA integrity_check") if row[0] != "ok"]
+        for key, text in self._db.run("SELECT request_hash, request FROM requests"):
+            if Request.from_json(json.loads(text)).request_hash != key:
+                found.append(f"{self.path}: request {key[:12]} was edited")
+        return found
 
     @property
     def charged(self) -> tuple[int, float]:

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import spiritsafe
 from spiritsafe.errors import InputError, UsageError
 from spiritsafe.recipe import Teacher
 from spiritsafe.records import TeacherId
 from spiritsafe.teachers.api import ApiSampler
 from spiritsafe.teachers.sampler import Sampler
 
-BUNDLED = Path(spiritsafe.__file__).parent / "tasks" / "schoolbook" / "bundled"
+BUNDLED = Path(__file__).parent.parent / "tasks" / "schoolbook" / "bundled"
 OPENAI = "https://api.openai.com/v1"
 FORMS = "allowed: bundled:NAME, hf:REPO, a folder, openai:MODEL, http(s)://host/v1#MODEL"
 
