@@ -1,8 +1,9 @@
 """Trains what spiritsafe bundles for its schoolbook task: tokenizer, teacher and base student.
 
     python scripts/train_bundled.py tokenizer --out DIR --seed 0
-    python scripts/train_bundled.py teacher   --out DIR --seed 0 --minutes 55
-    python scripts/train_bundled.py base      --out DIR --seed 0 --minutes 10
+    python scripts/train_bundled.py teacher   --out DIR --seed 0 --minutes 44
+    python scripts/train_bundled.py base      --out DIR --seed 0 --minutes 13
+    python scripts/train_bundled.py report-teacher --out DIR        (and report-base: results.jsonl)
 
 DIR gets `tokenizer/`, `teacher/`, `base/`; each model folder has weights in Hugging Face layout,
 `training_log.jsonl` and checkpoints that replace one another. The learning rate follows the clock,
@@ -141,13 +142,13 @@ def row_of(head: list[int], tail: list[int]) -> Row:
     return Row(head + tail, list(range(max(len(head), 1), len(head) + len(tail))))
 
 
-def fact_row(kind: str, ids: list[int], equals: int, newline: int) -> Row:
-    """Facts in which results count; the base student, a plain language model, reads every token."""
-    counted, inside = [], kind == "base"
+def fact_row(ids: list[int], equals: int, newline: int) -> Row:
+    """Facts in which only results count, since operands are drawn and cannot be predicted."""
+    counted, inside = [], False
     for position, token in enumerate(ids[1:], 1):
         if inside:
             counted.append(position)
-        inside = kind == "base" or token == equals or (inside and token != newline)
+        inside = token == equals or (inside and token != newline)
     return Row(ids, counted)
 
 
@@ -162,7 +163,7 @@ def make_chunk(kind: str, tokenizer, seed: int, number: int, fact_share: float) 
              for _ in range(int(fact_share * len(pairs)))]
     facts = tokenizer(lines, add_special_tokens=False)["input_ids"] if lines else []
     signs = tokenizer.convert_tokens_to_ids(["\u0120=\u0120", "\u010a"])  # " = " and newline as bytes
-    return [*map(row_of, heads, tails), *(fact_row(kind, ids, *signs) for ids in facts)]
+    return [*map(row_of, heads, tails), *(fact_row(ids, *signs) for ids in facts)]
 
 
 def batches(rows: list[Row], tokens: int, rng: random.Random) -> tuple[list[list[Row]], list[Row]]:
@@ -321,8 +322,12 @@ def rate(done: float) -> float:
 
 
 def facts_share(kind: str, done: float) -> float:
-    """Fact rows per problem row: many at first, since arithmetic is what takes longest to learn."""
-    return (0.5 if done < 0.15 else 0.2) if kind == "teacher" else 0.3
+    """Fact rows per problem row: many, since arithmetic is what takes longest to learn.
+
+    The base student meets results nowhere else: with 0.3 it knew 6 % of them after 10 minutes, and a
+    short distillation cannot make up for that.
+    """
+    return (0.5 if done < 0.15 else 0.2) if kind == "teacher" else 1.5
 
 
 def train(worker: int, kind: str, out: Path, seed: int, minutes: float) -> None:
@@ -332,7 +337,8 @@ def train(worker: int, kind: str, out: Path, seed: int, minutes: float) -> None:
     model = new_model(kind, tokenizer, seed)
     use_bfloat16_products(model)
     stepper, log = Stepper(model), Log(out / kind, minutes, worker == 0)
-    rng, number, tokens, rows_seen, step, done, left, losses = random.Random(seed), 0, 0, 0, 0, 0.0, [], []
+    rng, left, losses = random.Random(seed), [], []
+    number, tokens, rows_seen, step, done = 0, 0, 0, 0, 0.0
     while done < 1:
         rows = left + make_chunk(kind, tokenizer, seed, number, facts_share(kind, done))
         groups, left = batches(rows, TOKENS_PER_BATCH * WORKERS, rng)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from spiritsafe.cli import main
+
 
 def spiritsafe(*arguments, cwd=None, env=None):
     return subprocess.run(
@@ -75,6 +77,22 @@ def test_missing_model_folder(tmp_path):
 
 def test_a_directory_that_is_no_run(tmp_path):
     check(spiritsafe("report", tmp_path), 2, "not a run directory")
+
+
+def test_a_run_directory_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    check(spiritsafe("collect", "--out", tmp_path / "file"), 2, "cannot make the run directory", "hint:")
+
+
+def test_ctrl_c_says_what_is_kept(monkeypatch, capsys):
+    def interrupted():
+        raise SystemExit(main.INTERRUPTED)
+
+    monkeypatch.setattr(main, "app", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        main.main()
+    assert stopped.value.code == 130
+    assert "everything settled is kept" in capsys.readouterr().err
 
 
 def test_short_form_needs_prompts():

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from spiritsafe.errors import CorruptData
+from spiritsafe.errors import CorruptData, SpiritSafeError, UsageError
 from spiritsafe.rundir import RunDir, write_atomic
 
 
@@ -72,3 +72,18 @@ def test_disk_full_keeps_the_old_file(tmp_path):
     assert "cannot write" in done.stdout and "free some space" in done.stdout
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_two_runs_do_not_share_a_directory(tmp_path):
+    refused = pytest.raises(SpiritSafeError, match="another run is at work")
+    with RunDir(tmp_path).locked(), refused, RunDir(tmp_path).locked():
+        pytest.fail("the lock was given twice")
+    with RunDir(tmp_path).locked():
+        pass
+
+
+def test_a_file_is_no_run_directory(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(UsageError, match="cannot make the run directory"):
+            RunDir(path)

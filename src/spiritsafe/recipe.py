@@ -183,7 +183,7 @@ class Train(Section):
     batch_tokens: Positive = 4096
     """Tokens per optimiser step (the last row may leave some unused)."""
     micro_batch_tokens: Positive | None = None
-    """Tokens per forward pass; None is the whole batch at once."""
+    """Padded tokens per forward pass; None is 1024 on a CPU, the whole batch elsewhere."""
     max_length: Positive = 512
     """Longest sequence; longer samples are dropped and counted."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3

@@ -12,6 +12,7 @@ its record carries the same key (recipe part + upstream keys) and every output s
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -20,8 +21,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from spiritsafe.errors import CorruptData, SpiritSafeError
+from spiritsafe.errors import CorruptData, SpiritSafeError, UsageError
 from spiritsafe.records import canonical_json
+
+FREE_SPACE = "free some space and run the same command again"
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -41,9 +44,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise SpiritSafeError(
-            f"cannot write {path}: {error.strerror}", hint="free some space and run the same command again"
-        ) from None
+        raise SpiritSafeError(f"cannot write {path}: {error.strerror}", hint=FREE_SPACE) from None
 
 
 def sync_directory(path: Path) -> None:
@@ -71,7 +72,32 @@ class RunDir:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"cannot make the run directory {path}: {error.strerror}", hint="name another one with --out"
+            ) from None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out; the kernel drops the lock when the process ends, however it ends.
+
+        Raises SpiritSafeError when another process works in this directory.
+        """
+        try:
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise SpiritSafeError(f"cannot write in {self.path}: {error.strerror}") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise SpiritSafeError(
+                f"another run is at work in {self.path}", hint="wait for it, or name another --out"
+            ) from None
+        finally:
+            os.close(handle)
 
     def file(self, *parts: str) -> Path:
         """A path inside the run; its parent exists afterwards."""
@@ -147,5 +173,10 @@ class RunDir:
 
     def _append(self, name: str, values: Mapping[str, object]) -> None:
         # One write of one whole line: lines of different processes do not interleave.
-        with open(self.file(name), "a", encoding="utf-8") as file:
-            file.write(canonical_json(values) + "\n")
+        try:
+            with open(self.file(name), "a", encoding="utf-8") as file:
+                file.write(canonical_json(values) + "\n")
+        except OSError as error:
+            raise SpiritSafeError(
+                f"cannot write {self.path / name}: {error.strerror}", hint=FREE_SPACE
+            ) from None

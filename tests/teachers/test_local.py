@@ -13,7 +13,9 @@ from transformers import GenerationConfig
 
 from spiritsafe.errors import TeacherError
 from spiritsafe.records import Failure, Reply, Request, Sampling, TeacherId
-from spiritsafe.teachers.local import LocalModel, LocalSampler, _draw
+from spiritsafe.teachers.decode import draw
+from spiritsafe.teachers.local import LocalModel
+from spiritsafe.teachers.local_sampler import LocalSampler
 from spiritsafe.teachers.sampler import Sampler, Scorer
 
 
@@ -72,9 +74,9 @@ def test_draw_follows_the_distribution() -> None:
     logits = torch.tensor([[0.5, 0.2, 0.3]]).log().expand(6, 3)
     uniform = torch.tensor([[0.0], [0.49], [0.51], [0.79], [0.81], [0.999]])
     everything = torch.ones(6, 1)
-    assert _draw(logits, everything, uniform).tolist() == [0, 0, 2, 2, 1, 1]
-    assert _draw(logits, 0.6 * everything, uniform).tolist() == [0, 0, 0, 2, 2, 2]
-    assert _draw(logits, 0.4 * everything, uniform).tolist() == [0] * 6
+    assert draw(logits, everything, uniform).tolist() == [0, 0, 2, 2, 1, 1]
+    assert draw(logits, 0.6 * everything, uniform).tolist() == [0, 0, 0, 2, 2, 2]
+    assert draw(logits, 0.4 * everything, uniform).tolist() == [0] * 6
 
 
 def test_stops_at_any_eos_and_counts_it(local: LocalModel) -> None:

@@ -21,6 +21,8 @@ from spiritsafe.talk import Talk
 if TYPE_CHECKING:
     from spiritsafe.recipe import Recipe
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="spiritsafe",
     help="LLM distillation that accounts for every drop: a small model from a big one's outputs.",
@@ -150,9 +152,10 @@ def main() -> None:
             raise
         _print_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("\nstopped; everything settled is kept: run the same command to go on", err=True)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer has turned Ctrl-C into this
+            typer.echo("\nstopped; everything settled is kept: run the same command to go on", err=True)
+        raise
 
 
 def _print_error(error: SpiritSafeError) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import torch
 
 from spiritsafe.records import Prompt, Record
-from spiritsafe.teachers.local import _new_cache
+from spiritsafe.teachers.decode import new_cache
 
 BATCHES = (1, 64)
 LEAST_REPEATS = 3
@@ -109,7 +109,7 @@ def _read_and_write(model: Any, ids: torch.Tensor, tokens: int) -> tuple[float, 
     """Prefill and decode speed of one pass over a (B, T) batch, in tokens/s."""
     with torch.inference_mode():
         # The cache that LocalModel.generate writes into: the speed shown is the speed had.
-        cache = _new_cache(model)
+        cache = new_cache(model)
         start = _now(ids.device)
         out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         latest = out.logits[:, -1].argmax(-1, keepdim=True)

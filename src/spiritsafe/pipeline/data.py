@@ -51,7 +51,7 @@ def test_prompts(context: Context) -> dict[str, list[Prompt]]:
 def training_prompts(context: Context) -> list[Prompt]:
     """The prompts of the training set: the task's, and the expanded ones after them."""
     prompts = read_prompts(context, "train")
-    if (context.run.path / "prompts/expanded.jsonl").exists():
+    if context.recipe.task.expand_to:  # an earlier recipe's expansion may still lie there
         prompts += read_prompts(context, "expanded")
     return prompts
 
@@ -94,6 +94,9 @@ def expand_prompts(context: Context) -> Iterable[Path]:
     evaluation = [prompt for slice_ in test_prompts(context).values() for prompt in slice_]
     evaluation += read_prompts(context, "validation")
     missing = max(recipe.task.expand_to - len(seeds), 0)
+    if not missing:
+        yield context.run.write_lines("prompts/expanded.jsonl", [])
+        return
     sampling = Sampling(temperature=1.0, max_tokens=recipe.collect.max_tokens)
     samples = _with_teacher(
         context,

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from spiritsafe.training.batches import Example
 
 
+LEFT_OUT = "left_out.json"
+"""Stands in a student's folder instead of a model when there is nothing to train on."""
+
+
 def model_names(recipe_arms: Mapping[str, Arm]) -> list[tuple[str, Arm, int]]:
     """(arm, its recipe, seed index) for every student of a run, in the order of the recipe."""
     return [(name, arm, seed) for name, arm in recipe_arms.items() for seed in range(arm.seeds)]
@@ -42,15 +46,13 @@ def train_arm(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Path
     recipe, label = context.recipe, f"{name}-{seed}"
     model, tokenizer = _initial(context, arm)
     folder = context.run.file("students", label, "training.json").parent
+    (folder / LEFT_OUT).unlink(missing_ok=True)
     if arm.data == "none":
         save_model(model, tokenizer, folder / "model")
         return _files(folder / "model")
     examples, validation = examples_of(context, arm)
     if not examples:
-        raise SpiritSafeError(
-            f"nothing to train {name} on: no {arm.data} answers were selected",
-            hint="selected/counts.json in the run directory says why answers were dropped",
-        )
+        return [_leave_out(context, name, arm, seed)]
     teacher = LocalModel.load(resolve_model(recipe.teacher.model)) if arm.divergence else None
     report = train(
         model,
@@ -68,6 +70,23 @@ def train_arm(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Path
     context.run.write_json(f"students/{label}/training.json", asdict(report))
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return [*_files(folder / "model"), folder / "training.json"]
+
+
+def is_left_out(context: Context, name: str, arm: Arm, seed: int) -> bool:
+    """True for an arm that the task has nothing to train on."""
+    return arm.data != "none" and (context.run.path / "students" / f"{name}-{seed}" / LEFT_OUT).exists()
+
+
+def _leave_out(context: Context, name: str, arm: Arm, seed: int) -> Path:
+    """Note that the task has no such ground truth: a row less. Raises for the teacher's answers."""
+    if arm.data == "teacher":
+        raise SpiritSafeError(
+            f"nothing to train {name} on: no answer of the teacher passed the selection",
+            hint="selected/counts.json in the run directory says why answers were dropped",
+        )
+    kind = "worked solutions" if arm.data == "gold" else "reference answers"
+    context.talk.note(f"{name} is left out: the training prompts have no {kind}")
+    return context.run.write_json(f"students/{name}-{seed}/{LEFT_OUT}", {"reason": f"no {kind}"})
 
 
 def examples_of(context: Context, arm: Arm) -> tuple[list[Example], list[Example]]:
@@ -121,6 +140,8 @@ def answer_test(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Pa
 
     label, folder = f"{name}-{seed}", student_folder(context, name, arm, seed)
     path = context.run.file("evaluation", f"{label}.jsonl")
+    if is_left_out(context, name, arm, seed):
+        return
     answer(
         LocalModel.load(folder),
         data.test_prompts(context),
@@ -144,8 +165,8 @@ def time_models(context: Context) -> Iterable[Path]:
     from spiritsafe.evaluate.speed import measure
     from spiritsafe.teachers.local import LocalModel
 
-    arms = context.recipe.arms
-    folders = {name: student_folder(context, name, arms[name], 0) for name in arms}
+    arms = {name: arm for name, arm in context.recipe.arms.items() if not is_left_out(context, name, arm, 0)}
+    folders = {name: student_folder(context, name, arm, 0) for name, arm in arms.items()}
     if (teacher := local_teacher(context)) is not None:
         folders = {"teacher": teacher, **folders}
     models = {name: LocalModel.load(folder) for name, folder in folders.items()}

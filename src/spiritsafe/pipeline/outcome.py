@@ -15,7 +15,7 @@ from spiritsafe.costs.economics import (
 from spiritsafe.costs.prices import price_of
 from spiritsafe.evaluate.grade import Graded, read_graded
 from spiritsafe.evaluate.result import Costs, assemble
-from spiritsafe.pipeline.models import model_names
+from spiritsafe.pipeline.models import is_left_out, model_names
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.records import Usage
 from spiritsafe.report.page import render
@@ -45,8 +45,9 @@ def finish(context: Context) -> dict[str, Any]:
 def _graded(context: Context) -> dict[str, list[list[Graded]]]:
     """Judged answers by model, one list per seed, all in one order of problems."""
     files = {"teacher": ["teacher"]}
-    for name, _, seed in model_names(context.recipe.arms):
-        files.setdefault(name, []).append(f"{name}-{seed}")
+    for name, arm, seed in model_names(context.recipe.arms):
+        if not is_left_out(context, name, arm, seed):
+            files.setdefault(name, []).append(f"{name}-{seed}")
     return {
         name: [_ordered(read_graded(context.run.path / "evaluation" / f"{label}.jsonl")) for label in labels]
         for name, labels in files.items()

@@ -12,6 +12,7 @@ from spiritsafe.pipeline.run import stages, start
 from spiritsafe.pipeline.stage import Context, Runner
 from spiritsafe.recipe import Price, Recipe
 from spiritsafe.records import Prompt
+from spiritsafe.rundir import RunDir
 from spiritsafe.store.ledger import Ledger
 from spiritsafe.talk import Talk
 from spiritsafe.teachers.connect import connect
@@ -35,7 +36,12 @@ def plan(recipe: Recipe, out: str | Path, *, talk: Talk | None = None) -> Estima
     Sends the first few training prompts through the run's ledger under the run's budget: `run` finds
     them answered. Raises what `collect` raises.
     """
-    context = start(recipe, out, talk)
+    with RunDir(out).locked():
+        return _plan(start(recipe, out, talk))
+
+
+def _plan(context: Context) -> Estimate:
+    recipe = context.recipe
     Runner(context).do(next(stage for stage in stages(recipe, context.run.path) if stage.name == "prompts"))
     train = data.asked_prompts(context)
     test = [prompt for slice_ in data.test_prompts(context).values() for prompt in slice_]

@@ -33,8 +33,12 @@ def run(
     if until not in GROUPS:
         raise UsageError(f"unknown stage: {until}", hint=f"one of {', '.join(GROUPS)}")
     verifiers.build(recipe.task.verifier)  # a bad pattern or schema stops here, before money is spent
-    context = start(recipe, out, talk)
-    runner = Runner(context)
+    with RunDir(out).locked():
+        return _run(start(recipe, out, talk), until)
+
+
+def _run(context: Context, until: str) -> dict[str, Any]:
+    recipe, runner = context.recipe, Runner(context)
     wanted = [s for s in stages(recipe, context.run.path) if GROUPS.index(s.group) <= GROUPS.index(until)]
     workers = parallel.workers_for(data.bytes_of(recipe.student.model))
     for alike in _side_by_side(wanted):
@@ -77,7 +81,7 @@ def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
         action=data.write_prompts,
     )
     asked: tuple[str, ...] = ("prompts",)
-    if task.expand_to > task.train_prompts:
+    if task.expand_to:  # how many prompts the file has is not known yet
         asked = ("prompts", "expand")
         inputs = {"teacher": teacher, "expand_to": task.expand_to, "max_tokens": recipe.collect.max_tokens}
         yield Stage(

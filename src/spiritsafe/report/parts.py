@@ -14,6 +14,8 @@ RIGHT, WRONG = "&#10003; right", "&#10007; wrong"
 
 def text(value: str) -> str:
     """Foreign text as HTML; a number and its percent sign stay on one line."""
+    # HTML allows no control characters, not even escaped; an answer may hold any.
+    value = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", value)
     return re.sub(r"(?<=\d) (?=%)", "&nbsp;", html.escape(value))
 
 

@@ -38,8 +38,8 @@ def connect(ref: str, *, settings: Teacher | None = None) -> Sampler:
         base, _, name = ref.partition("#")
         return _api(base, name, settings)
     resolve_model(ref)
-    # By name: local.py needs torch, which a server does not, and itself asks here for its folder.
-    local = importlib.import_module("spiritsafe.teachers.local")
+    # By name: it asks here for its folder.
+    local = importlib.import_module("spiritsafe.teachers.local_sampler")
     sampler: Sampler = local.LocalSampler.from_ref(ref, settings)
     return sampler
 

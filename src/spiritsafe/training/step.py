@@ -20,7 +20,8 @@ from spiritsafe.recipe import DivergenceTerm, Train
 from spiritsafe.training.batches import Batch, Row, group, to_batch
 
 CPU_MICRO_BATCH = 1024
-"""Padded tokens per forward pass on CPU: activations stay in the cache, rows stay similar in length."""
+"""Padded tokens per forward pass on CPU. With the bundled base 512, 1024, 2048 and 4096 trained 12.3, 13.2,
+11.2 and 9.6 thousand tokens per second of one core: larger passes leave the cache and pad more."""
 
 
 class AtPositions(torch.nn.Module):

@@ -12,6 +12,7 @@ from spiritsafe.tasks.schoolbook.themes import (
     sharing,
     shopping,
     time,
+    transfer,
     units,
 )
 
@@ -25,4 +26,5 @@ TEMPLATES: tuple[Template, ...] = (
     *saving.TEMPLATES,
     *garden.TEMPLATES,
     *longer.TEMPLATES,
+    *transfer.TEMPLATES,
 )

@@ -70,7 +70,7 @@ TEMPLATES = (
         name="rows_two_beds",
         level=3,
         draw="r=3..9 c=12..79 m=3..9 b=12..79",
-        big="r=12..39 c=101..299 m=12..39 b=101..299",
+        big="r=3..9 c=80..120 m=3..9 b=80..120",
         ask=(
             "{A} plants {r} rows of {c} {things} and {m} rows of {b} {others}. How many plants is that?",
             "A park has {r} beds with {c} {things} each and {m} beds with {b} {others} each. How many plants are there?",
@@ -104,7 +104,7 @@ TEMPLATES = (
         name="classes_tickets",
         level=4,
         draw="n=3..6 s=14..29 t=3..15 p=2..5 f=15..99",
-        big="n=12..29 s=31..59 t=21..59 p=12..29 f=1001..3999",
+        big="n=7..9 s=30..39 t=16..30 p=6..9 f=100..299",
         ask=(
             "{n} classes of {s} pupils and {t} teachers visit a zoo. A ticket costs ${p}, and the school pays ${f} of the total. How many dollars are left to pay?",
             "A trip has {n} groups of {s} children and {t} helpers. Each person pays ${p}. The guide costs ${f} of this money. How many dollars remain?",

@@ -73,7 +73,7 @@ TEMPLATES = (
         level=3,
         pool="travel",
         draw="v=31..99 h=2..9 w=31..99 g=2..9",
-        big="v=101..299 h=12..29 w=101..299 g=12..29",
+        big="v=100..140 h=2..9 w=100..140 g=2..9",
         ask=(
             "A {thing} travels {h} hours at {v} km per hour and then {g} hours at {w} km per hour. How far does it go in km?",
             "{A} goes by {thing} at {v} km per hour for {h} hours, then by {other} at {w} km per hour for {g} hours. How many km is the trip?",
@@ -119,7 +119,7 @@ TEMPLATES = (
         name="rate_orders",
         level=4,
         draw="r=12..69 h=3..9 s=15..199 k=3..9 p=2..5",
-        big="r=101..299 h=12..24 s=201..599 k=11..19 p=21..59",
+        big="r=70..99 h=3..9 s=200..299 k=3..9 p=6..19",
         ask=(
             "A workshop makes {r} {things} per hour for {h} hours. {s} are sold and the rest go equally to {k} shops. One shop then sells {p}. How many {things} does that shop have left?",
             "{A} makes {r} {things} an hour for {h} hours and sells {s}. {k} stores share the rest equally. One store sells {p} of its {things}. How many are left in that store?",

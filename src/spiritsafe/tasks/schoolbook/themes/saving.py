@@ -36,7 +36,7 @@ TEMPLATES = (
         name="save_weekly",
         level=2,
         draw="s=11..79 w=3..9 h=15..399",
-        big="s=101..499 w=12..48 h=1001..4999",
+        big="s=80..130 w=3..9 h=400..699",
         ask=(
             "{A} has ${h} and saves ${s} a week for {w} weeks. How many dollars {does} {she} have then?",
             "Each week {A} puts ${s} into a box that already holds ${h}. How many dollars are in it after {w} weeks?",
@@ -92,7 +92,7 @@ TEMPLATES = (
         name="save_two_savers",
         level=4,
         draw="s=11..59 w=3..9 h=15..199 r=11..59",
-        big="s=101..299 w=12..48 h=1001..4999 r=101..299",
+        big="s=60..99 w=3..9 h=200..399 r=60..99",
         ask=(
             "{A} saves ${s} a week and {B} saves ${r} a week. {A} also had ${h} before. How many dollars do they have together after {w} weeks?",
             "For {w} weeks {A} saves ${s} and {B} saves ${r} each week. At the start {A} had ${h} and {B} nothing. How many dollars do they own together in the end?",

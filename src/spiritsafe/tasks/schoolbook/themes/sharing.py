@@ -59,7 +59,7 @@ TEMPLATES = (
         name="share_then_eat",
         level=3,
         draw="n=3..9 b=12..59 k=3..9 e=2..19",
-        big="n=12..29 b=101..199 k=11..19 e=21..59",
+        big="n=3..9 b=60..99 k=3..9 e=20..40",
         ask=(
             "{k} children share {n} boxes of {b} {things} equally. {A} is one of them and eats {e}. How many {things} does {A} have left?",
             "{A} and some friends, {k} people in all, share {n} bags of {b} {things} equally. Then {A} eats {e}. How many {things} are left for {A}?",
@@ -93,7 +93,7 @@ TEMPLATES = (
         name="share_boxes_eaten",
         level=4,
         draw="n=3..9 b=12..69 e=5..60 k=3..9 h=3..30",
-        big="n=12..29 b=101..299 e=101..300 k=11..19 h=31..90",
+        big="n=3..9 b=70..99 e=61..120 k=3..9 h=31..60",
         ask=(
             "{A} has {n} boxes of {b} {things}. {She:eats} {e} and shares the rest equally among {k} friends. {B} is one of them and already had {h}. How many does {B} have now?",
             "From {n} bags of {b} {things}, {e} are eaten. The rest are divided equally among {k} children. {B}, one of the children, had {h} before. How many does {B} have now?",

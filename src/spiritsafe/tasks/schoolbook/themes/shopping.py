@@ -25,7 +25,7 @@ TEMPLATES = (
         name="shop_change",
         level=2,
         draw="n=3..9 p=11..98 m=50..900/10",
-        big="n=12..39 p=101..499 m=2000..9900/100",
+        big="n=3..9 p=100..160 m=910..1900/10",
         ask=(
             "{A} has ${m} and buys {n} {things} at ${p} each. How much money is left?",
             "{n} {things} at ${p} each are paid for with ${m}. How many dollars of change does {A} get?",
@@ -59,7 +59,7 @@ TEMPLATES = (
         name="shop_two_kinds",
         level=3,
         draw="n=3..9 p=11..79 k=3..9 q=11..79",
-        big="n=12..29 p=101..299 k=12..29 q=101..299",
+        big="n=3..9 p=80..130 k=3..9 q=80..130",
         ask=(
             "{A} buys {n} {things} at ${p} each and {k} {others} at ${q} each. How much {does} {she} spend?",
             "{Things} cost ${p} and {others} cost ${q}. What do {n} {things} and {k} {others} cost together?",
@@ -94,7 +94,7 @@ TEMPLATES = (
         name="shop_two_kinds_change",
         level=4,
         draw="n=3..9 p=11..69 k=3..9 q=11..69 m=200..1200/50",
-        big="n=12..29 p=101..299 k=12..29 q=101..299 m=9000..19000/500",
+        big="n=3..9 p=70..120 k=3..9 q=70..120 m=1250..2400/50",
         ask=(
             "{A} has ${m} and buys {n} {things} at ${p} each and {k} {others} at ${q} each. How much money is left?",
             "{Things} cost ${p}, {others} cost ${q}. {A} takes {n} {things} and {k} {others} and pays with ${m}. How much change is due?",

@@ -47,7 +47,7 @@ TEMPLATES = (
         name="time_left",
         level=3,
         draw="h=2..9 a=15..90 b=15..90",
-        big="h=21..48 a=101..480 b=101..480",
+        big="h=10..15 a=91..150 b=91..150",
         ask=(
             "{A} has {h} hours. {She:reads} for {a} minutes and plays the {things} for {b} minutes. How many minutes are left?",
             "A meeting is planned for {h} hours. The first talk takes {a} minutes and the second {b}. How many minutes remain?",
@@ -82,7 +82,7 @@ TEMPLATES = (
         name="time_days",
         level=4,
         draw="m=12..59 d=3..9 b=12..59 e=3..9 g=600..1200/20",
-        big="m=101..199 d=12..29 b=101..199 e=12..29 g=9000..19000/500",
+        big="m=60..99 d=3..9 b=60..99 e=3..9 g=1220..1900/20",
         ask=(
             "{A} wants to practise {g} minutes. {She:plays} {m} minutes on each of {d} days and {b} minutes on each of {e} days. How many minutes are still missing?",
             "A class must read for {g} minutes. It reads {d} times for {m} minutes and {e} times for {b} minutes. How many minutes are still to do?",

@@ -47,7 +47,7 @@ TEMPLATES = (
         name="unit_rope_pieces",
         level=3,
         draw="m=2..9 c=5..95 k=3..9",
-        big="m=21..99 c=101..999 k=11..29",
+        big="m=10..19 c=5..95 k=3..9",
         ask=(
             "A rope is {m} metres and {c} cm long. {A} cuts it into {k} equal pieces. How many cm is one piece?",
             "{A} divides {m} metres and {c} cm of ribbon into {k} equal parts. How long is a part in cm?",
