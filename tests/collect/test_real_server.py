@@ -21,7 +21,8 @@ from spiritsafe.recipe import Task
 from spiritsafe.records import Request, Sampling, teacher_key
 from spiritsafe.store.ledger import Ledger
 from spiritsafe.tasks.base import load_task
-from spiritsafe.teachers.connect import connect, resolve_model
+from spiritsafe.teachers.connect import connect
+from spiritsafe.teachers.folders import resolve_model
 
 needed = all(importlib.util.find_spec(name) for name in ("fastapi", "uvicorn", "transformers"))
 pytestmark = pytest.mark.skipif(not needed, reason="needs transformers[serving]")

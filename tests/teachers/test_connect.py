@@ -8,7 +8,8 @@ from spiritsafe.errors import InputError, UsageError
 from spiritsafe.recipe import Teacher
 from spiritsafe.records import TeacherId
 from spiritsafe.teachers.api import ApiSampler
-from spiritsafe.teachers.connect import connect, resolve_model
+from spiritsafe.teachers.connect import connect
+from spiritsafe.teachers.folders import resolve_model
 
 SECRET = "sk-not-for-logs"
 

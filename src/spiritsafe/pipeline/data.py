@@ -18,7 +18,8 @@ from spiritsafe.rundir import file_sha256
 from spiritsafe.store.ledger import Ledger
 from spiritsafe.store.shards import MANIFEST, read_shards, write_shards
 from spiritsafe.tasks.base import load_task
-from spiritsafe.teachers.connect import connect, resolve_model
+from spiritsafe.teachers.connect import connect
+from spiritsafe.teachers.folders import resolve_model
 from spiritsafe.teachers.sampler import Sampler
 
 MakeRequests = Callable[[TeacherId], Sequence[Request]]

@@ -15,7 +15,7 @@ from spiritsafe.recipe import Arm
 from spiritsafe.records import Message, canonical_json
 from spiritsafe.store.shards import read_shards
 from spiritsafe.tasks import verifiers
-from spiritsafe.teachers.connect import resolve_model
+from spiritsafe.teachers.folders import resolve_model
 
 if TYPE_CHECKING:
     from spiritsafe.training.batches import Example

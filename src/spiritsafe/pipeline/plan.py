@@ -45,7 +45,7 @@ def _plan(context: Context) -> Estimate:
     Runner(context).do(next(stage for stage in stages(recipe, context.run.path) if stage.name == "prompts"))
     train = data.asked_prompts(context)
     test = [prompt for slice_ in data.test_prompts(context).values() for prompt in slice_]
-    measured = _measure(context, train[:SAMPLE])
+    measured = _measure(context, train)
     teacher = connect(recipe.teacher.model, settings=recipe.teacher)
     price = price_of(recipe.teacher, teacher.teacher)
     return estimate(
@@ -77,17 +77,25 @@ def _span(span: Span, form: str) -> str:
 
 
 def _measure(context: Context, prompts: Sequence[Prompt]) -> list[Measured]:
-    samples = data.ask(context, prompts, data.drawing(context.recipe), "plan")
+    """Ask a few prompts; their input tokens are scaled to the mean length of all, which is known."""
+    asked = prompts[:SAMPLE]
+    samples = data.ask(context, asked, data.drawing(context.recipe), "plan")
     with Ledger(context.run.ledger, context.recipe.budget) as ledger:
         latencies = ledger.latencies("plan")
+    scale = _mean_bytes(prompts) / _mean_bytes(asked)
     return [
         Measured(
-            input_tokens=s.usage.input_tokens,
+            input_tokens=round(s.usage.input_tokens * scale),
             output_tokens=s.usage.output_tokens,
             latency_s=latencies[s.request_hash],
         )
         for s in samples
     ]
+
+
+def _mean_bytes(prompts: Sequence[Prompt]) -> float:
+    sizes = [sum(len(message["content"].encode()) for message in prompt.messages) for prompt in prompts]
+    return max(1.0, sum(sizes) / len(sizes))
 
 
 def _bound(context: Context, train: Sequence[Prompt], test: Sequence[Prompt], price: Price | None) -> Bound:

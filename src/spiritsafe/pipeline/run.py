@@ -16,7 +16,7 @@ from spiritsafe.rundir import RunDir, file_sha256
 from spiritsafe.store.shards import MANIFEST
 from spiritsafe.talk import Talk
 from spiritsafe.tasks import verifiers
-from spiritsafe.teachers.connect import resolve_model
+from spiritsafe.teachers.folders import resolve_model
 
 GROUPS = ("collect", "select", "train", "evaluate", "report")
 """The verbs, in the order in which the data passes."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from spiritsafe.teachers.connect import resolve_model
+from spiritsafe.teachers.folders import resolve_model
 from spiritsafe.teachers.local import load_pretrained, render
 
 

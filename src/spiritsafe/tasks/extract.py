@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import Any
 
 # One number: sign (not an operator between operands), currency, thousands commas, decimals, exponent.
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+)(?:\.\d+)?(?:[eE][+-]?\d{1,3}(?![\d.]))?|\.\d+"
@@ -121,7 +122,7 @@ def label_in(text: str, labels: Sequence[str]) -> str | None:
     return None
 
 
-def json_in(text: str) -> object:
+def json_in(text: str) -> Any:
     """The JSON value that is the whole text, or stands in its last fenced block.
 
     Raises ValueError where there is none; NaN and infinity are not JSON.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from spiritsafe.recipe import Teacher
 from spiritsafe.records import Failure, Message, Outcome, Reply, Request, TeacherId, TopK
+from spiritsafe.teachers.folders import resolve_model
 from spiritsafe.teachers.worker import Worker
 from spiritsafe.workers import workers_for
 
@@ -52,8 +53,6 @@ class LocalSampler:
     @classmethod
     def from_ref(cls, ref: str, settings: Teacher | None = None) -> LocalSampler:
         """The sampler of `bundled:NAME`, `hf:REPO` or a folder; weights are read by `open`."""
-        from spiritsafe.teachers.connect import resolve_model
-
         settings = settings or Teacher(model=ref)
         name = TeacherId(wire_name=ref, is_model=settings.is_model)
         model = resolve_model(ref)
