@@ -10,7 +10,7 @@ demo: $(STAMP)  ## distil the bundled teacher and open the numbers
 	$(BIN)/spiritsafe run
 
 test: $(STAMP)  ## the default test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)  ## style, lint, types: the same as pre-commit
 	$(BIN)/ruff format --check .
