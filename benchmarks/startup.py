@@ -1,6 +1,6 @@
 """How long `spiritsafe --help` takes, as a whole process: median, least and most of n runs.
 
-    python benchmarks/startup.py            writes benchmarks/results/startup.json
+python benchmarks/startup.py            writes benchmarks/results/startup.json
 """
 
 import json

@@ -55,10 +55,20 @@ CHAT_TEMPLATE = (
     "{%- if add_generation_prompt %}{{- '<|assistant|>' }}{%- endif %}"
 )
 SHAPES = {
-    "teacher": {"num_hidden_layers": 8, "hidden_size": 128, "intermediate_size": 320,
-                "num_attention_heads": 4, "num_key_value_heads": 2},
-    "base": {"num_hidden_layers": 3, "hidden_size": 96, "intermediate_size": 256,
-             "num_attention_heads": 4, "num_key_value_heads": 2},
+    "teacher": {
+        "num_hidden_layers": 8,
+        "hidden_size": 128,
+        "intermediate_size": 320,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    },
+    "base": {
+        "num_hidden_layers": 3,
+        "hidden_size": 96,
+        "intermediate_size": 256,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    },
 }
 CONTEXT = 512
 PROBLEMS_PER_CHUNK = 10_000  # generated and tokenised at once
@@ -80,26 +90,38 @@ class Row:
 
 # --- tokenizer -------------------------------------------------------------------------------
 
+
 def train_tokenizer(out: Path, seed: int) -> None:
     """Byte-level BPE with single digits, trained on train problems and facts only."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=list(SPECIALS), show_progress=False,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIALS),
+        show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
     problems = generate("train", 60_000, seed)
     # The problems have too few words for 2,048 tokens; Python's own reference text fills the rest.
     english = (topics[name] for name in sorted(topics))
     ours = (f"{p.question}\n{p.solution}" for p in problems)
     tokenizer.train_from_iterator(chain(ours, english), trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, bos_token=BOS,
-                                   eos_token=END,
-                                   model_max_length=CONTEXT, clean_up_tokenization_spaces=False,
-                                   padding_side="left")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=BOS,
+        eos_token=END,
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+    )
     fast.chat_template = CHAT_TEMPLATE
     if len(fast) != VOCABULARY:
         raise ValueError(f"the tokenizer has {len(fast)} tokens, not {VOCABULARY}; use more text")
@@ -110,6 +132,7 @@ def train_tokenizer(out: Path, seed: int) -> None:
 
 
 # --- data ------------------------------------------------------------------------------------
+
 
 def fact(rng: random.Random) -> str:
     """One line of arithmetic of the kinds that worked solutions use."""
@@ -156,12 +179,17 @@ def fact_row(ids: list[int], equals: int, newline: int) -> Row:
 def make_chunk(kind: str, tokenizer, seed: int, number: int, fact_share: float) -> list[Row]:
     """Rows of one chunk of fresh problems and a share of fact rows, tokenised."""
     rng = random.Random(f"{seed}/{number}")
-    pairs = [pair for problem in generate("train", PROBLEMS_PER_CHUNK, seed * 10_000 + number)
-             for pair in texts(kind, problem)]
+    pairs = [
+        pair
+        for problem in generate("train", PROBLEMS_PER_CHUNK, seed * 10_000 + number)
+        for pair in texts(kind, problem)
+    ]
     heads = tokenizer([head for head, _ in pairs], add_special_tokens=False)["input_ids"]
     tails = tokenizer([tail for _, tail in pairs], add_special_tokens=False)["input_ids"]
-    lines = [BOS + "\n".join(fact(rng) for _ in range(FACTS_PER_ROW)) + END
-             for _ in range(int(fact_share * len(pairs)))]
+    lines = [
+        BOS + "\n".join(fact(rng) for _ in range(FACTS_PER_ROW)) + END
+        for _ in range(int(fact_share * len(pairs)))
+    ]
     facts = tokenizer(lines, add_special_tokens=False)["input_ids"] if lines else []
     signs = tokenizer.convert_tokens_to_ids(["\u0120=\u0120", "\u010a"])  # " = " and newline as bytes
     return [*map(row_of, heads, tails), *(fact_row(ids, *signs) for ids in facts)]
@@ -180,7 +208,7 @@ def batches(rows: list[Row], tokens: int, rng: random.Random) -> tuple[list[list
     for width, same in sorted(by_width.items()):
         size = tokens // width // WORKERS * WORKERS
         full = len(same) - len(same) % size
-        groups += [same[cut:cut + size] for cut in range(0, full, size)]
+        groups += [same[cut : cut + size] for cut in range(0, full, size)]
         left += same[full:]
     rng.shuffle(groups)
     return groups, left
@@ -197,7 +225,7 @@ def tensors(rows: list[Row], pad: int) -> tuple[torch.Tensor, torch.Tensor, torc
     inputs = torch.full((len(rows), width), pad)
     where, targets = [], []
     for index, row in enumerate(rows):
-        inputs[index, :len(row.ids) - 1] = torch.tensor(row.ids[:-1])
+        inputs[index, : len(row.ids) - 1] = torch.tensor(row.ids[:-1])
         where.extend(index * width + position - 1 for position in row.counted)
         targets.extend(row.ids[position] for position in row.counted)
     filler = padded(len(where), 256) - len(where)
@@ -206,15 +234,27 @@ def tensors(rows: list[Row], pad: int) -> tuple[torch.Tensor, torch.Tensor, torc
 
 # --- training --------------------------------------------------------------------------------
 
+
 def new_model(kind: str, tokenizer, seed: int) -> LlamaForCausalLM:
     """A plain Llama with tied embeddings and random weights."""
     torch.manual_seed(seed)
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
-           "pad_token_id": tokenizer.pad_token_id}
-    model = LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=CONTEXT, tie_word_embeddings=True,
-        attention_bias=False, rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
-        attn_implementation="sdpa", **SHAPES[kind], **ids))
+    ids = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            max_position_embeddings=CONTEXT,
+            tie_word_embeddings=True,
+            attention_bias=False,
+            rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+            attn_implementation="sdpa",
+            **SHAPES[kind],
+            **ids,
+        )
+    )
     model.generation_config = GenerationConfig(do_sample=False, max_new_tokens=128, **ids)
     return model
 
@@ -260,12 +300,16 @@ class Stepper:
         known = {id(p) for p in inside}
         self.parameters = list(model.parameters())
         self.muon = Muon(inside)
-        self.adam = torch.optim.AdamW([p for p in self.parameters if id(p) not in known],
-                                      betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+        self.adam = torch.optim.AdamW(
+            [p for p in self.parameters if id(p) not in known],
+            betas=(0.9, 0.95),
+            weight_decay=0.0,
+            fused=True,
+        )
         self.shared = torch.zeros(sum(p.numel() for p in self.parameters) + 3)
         cut = 0
         for p in self.parameters:  # gradients live in one buffer, so that one call sums them all
-            p.grad = self.shared[cut:cut + p.numel()].view_as(p)
+            p.grad = self.shared[cut : cut + p.numel()].view_as(p)
             cut += p.numel()
 
     def step(self, loss: float, tokens: int, done: float, warmup: float) -> tuple[float, float]:
@@ -305,8 +349,11 @@ def use_bfloat16_products(model: LlamaForCausalLM) -> None:
     """Let every linear layer multiply in bfloat16 while it trains; weights stay float32."""
     for layer in model.modules():
         if isinstance(layer, torch.nn.Linear):
-            layer.forward = lambda x, layer=layer: (Bfloat16Product.apply(x, layer.weight) if layer.training
-                                                    else torch.nn.functional.linear(x, layer.weight))
+            layer.forward = lambda x, layer=layer: (
+                Bfloat16Product.apply(x, layer.weight)
+                if layer.training
+                else torch.nn.functional.linear(x, layer.weight)
+            )
 
 
 def counted_loss(model: LlamaForCausalLM, batch) -> torch.Tensor:
@@ -314,7 +361,8 @@ def counted_loss(model: LlamaForCausalLM, batch) -> torch.Tensor:
     inputs, where, targets = batch
     hidden = model.model(input_ids=inputs, use_cache=False).last_hidden_state
     return torch.nn.functional.cross_entropy(
-        model.lm_head(hidden.flatten(0, 1)[where]), targets, reduction="sum")
+        model.lm_head(hidden.flatten(0, 1)[where]), targets, reduction="sum"
+    )
 
 
 def rate(done: float) -> float:
@@ -347,8 +395,12 @@ def train(worker: int, kind: str, out: Path, seed: int, minutes: float) -> None:
             batch = tensors(group[worker::WORKERS], tokenizer.pad_token_id)
             loss = counted_loss(model, batch)
             loss.backward()
-            mean, done = stepper.step(loss.item(), int((batch[2] >= 0).sum()), log.done() * (worker == 0),
-                                      min(1.0, (step + 1) / WARMUP_STEPS))
+            mean, done = stepper.step(
+                loss.item(),
+                int((batch[2] >= 0).sum()),
+                log.done() * (worker == 0),
+                min(1.0, (step + 1) / WARMUP_STEPS),
+            )
             losses.append(mean)
             step, rows_seen = step + 1, rows_seen + len(group)
             tokens += sum(len(row.ids) for row in group)
@@ -369,7 +421,8 @@ def join(worker: int, out: Path) -> None:
     """One thread per worker: on two cores two processes beat two threads by far."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
-        "gloo", rank=worker, world_size=WORKERS, init_method=f"file://{(out / 'meeting').resolve()}")
+        "gloo", rank=worker, world_size=WORKERS, init_method=f"file://{(out / 'meeting').resolve()}"
+    )
 
 
 class Log:
@@ -416,17 +469,19 @@ def save(model: LlamaForCausalLM, folder: Path) -> None:
 
 # --- evaluation ------------------------------------------------------------------------------
 
+
 @torch.inference_mode()
 def solve_greedily(model: LlamaForCausalLM, tokenizer, questions: list[str], batch: int = 128) -> list[str]:
     """Greedy answers to questions, batched by length."""
     order = sorted(range(len(questions)), key=lambda i: len(questions[i]))
     answers = [""] * len(questions)
     for cut in range(0, len(order), batch):
-        part = order[cut:cut + batch]
+        part = order[cut : cut + batch]
         turns = [[{"role": "user", "content": questions[i]}] for i in part]
-        inputs = tokenizer.apply_chat_template(turns, add_generation_prompt=True, padding=True,
-                                               return_tensors="pt", return_dict=True)
-        output = model.generate(**inputs, max_new_tokens=110)[:, inputs["input_ids"].shape[1]:]
+        inputs = tokenizer.apply_chat_template(
+            turns, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
+        )
+        output = model.generate(**inputs, max_new_tokens=110)[:, inputs["input_ids"].shape[1] :]
         for i, text in zip(part, tokenizer.batch_decode(output, skip_special_tokens=True), strict=True):
             answers[i] = text
     return answers
@@ -469,8 +524,9 @@ def main() -> None:
         report(options.job.removeprefix("report-"), options.out, options.seed)
     else:
         (options.out / "meeting").unlink(missing_ok=True)
-        torch.multiprocessing.spawn(train, (options.job, options.out, options.seed, options.minutes),
-                                    nprocs=WORKERS)
+        torch.multiprocessing.spawn(
+            train, (options.job, options.out, options.seed, options.minutes), nprocs=WORKERS
+        )
 
 
 if __name__ == "__main__":

@@ -58,8 +58,10 @@ def test_numbers_of_the_first_equation_come_from_the_question_or_from_units():
 
 
 def test_splits_share_no_template_and_numbers():
-    pairs = {split: {(p.template, p.numbers) for p in generate(split, 4000, seed)}
-             for seed, split in enumerate(("train", "validation", "test"))}
+    pairs = {
+        split: {(p.template, p.numbers) for p in generate(split, 4000, seed)}
+        for seed, split in enumerate(("train", "validation", "test"))
+    }
     assert not pairs["train"] & pairs["test"]
     assert not pairs["train"] & pairs["validation"]
     assert not pairs["validation"] & pairs["test"]
@@ -89,11 +91,14 @@ def test_no_duplicates_and_a_prefix_does_not_depend_on_n():
 
 
 def test_another_process_draws_the_same_problems():
-    code = ("import json; from spiritsafe.tasks.schoolbook.generator import generate;"
-            "print(json.dumps([p.problem_id for p in generate('train', 50, 9)]))")
+    code = (
+        "import json; from spiritsafe.tasks.schoolbook.generator import generate;"
+        "print(json.dumps([p.problem_id for p in generate('train', 50, 9)]))"
+    )
     settings = {"PYTHONHASHSEED": "123", "PYTHONPATH": str(Path(generator.__file__).parents[3])}
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                         env=settings)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=settings
+    )
     assert json.loads(run.stdout) == [p.problem_id for p in generate("train", 50, 9)]
 
 
@@ -124,13 +129,17 @@ def test_the_template_language():
     assert solve("[c = n * p] [m - c]", values) == [(3, "*", 12, 36), (50, "-", 36, 14)]
     assert solve("[n / p]", values) is None and solve("[n - p]", values) is None
     assert parse_draw("n=2..9 m=50..500/50 t:=n*4") == (
-        ("n", 2, 9, 1), ("m", 50, 500, 50), ("t", "n", "*", "4"))
+        ("n", 2, 9, 1),
+        ("m", 50, 500, 50),
+        ("t", "n", "*", "4"),
+    )
     with pytest.raises(ValueError, match="draw 'n=2'"):
         parse_draw("n=2")
 
 
 def test_derived_numbers_are_not_counted_as_drawn():
     import random
+
     values, drawn = draw_numbers(random.Random(0), "k=3..3 q=11..11 t:=k*q")
     assert values == {"k": 3, "q": 11, "t": 33} and drawn == (3, 11)
 
@@ -146,8 +155,9 @@ def tokenizer(request):
     return transformers.AutoTokenizer.from_pretrained(BUNDLED / request.param)
 
 
-@pytest.mark.parametrize("text", [
-    "12345", "Mia pays 3 * 12 = 36.\n#### 14", "na\u00efve \u6f22\u5b57 \U0001f642\r\n\t x  9 ", ""])
+@pytest.mark.parametrize(
+    "text", ["12345", "Mia pays 3 * 12 = 36.\n#### 14", "na\u00efve \u6f22\u5b57 \U0001f642\r\n\t x  9 ", ""]
+)
 def test_tokenizer_round_trip(tokenizer, text):
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert tokenizer.decode(ids) == text
