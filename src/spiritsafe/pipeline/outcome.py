@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from spiritsafe.costs.economics import (
@@ -29,7 +29,7 @@ def finish(context: Context) -> dict[str, Any]:
     speed = context.run.read_json("evaluation/speed.json")
     result = assemble(
         run=str(context.run.path),
-        seconds=sum(row["seconds"] for row in context.run.read_lines("spans.jsonl")),
+        seconds=wall_s(context.run.read_lines("spans.jsonl")),
         recipe=context.recipe,
         graded=_graded(context),
         sizes=speed["sizes"],
@@ -40,6 +40,15 @@ def finish(context: Context) -> dict[str, Any]:
     context.run.write_json("result.json", result)
     render(context.run)
     return result
+
+
+def wall_s(spans: Iterable[Mapping[str, Any]]) -> float:
+    """Seconds in which at least one stage was at work: stages side by side count once."""
+    total = end = 0.0
+    for start, stop in sorted((s["started_at"], s["started_at"] + s["seconds"]) for s in spans):
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total
 
 
 def _graded(context: Context) -> dict[str, list[list[Graded]]]:

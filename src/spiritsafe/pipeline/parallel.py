@@ -12,7 +12,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from spiritsafe.pipeline.stage import Runner, Stage
 from spiritsafe.workers import begin
-from spiritsafe.workers import workers_for as workers_for
 
 
 def do_together(runner: Runner, stages: Sequence[Stage], *, workers: int) -> None:

@@ -17,6 +17,7 @@ from spiritsafe.store.shards import MANIFEST
 from spiritsafe.talk import Talk
 from spiritsafe.tasks import verifiers
 from spiritsafe.teachers.folders import resolve_model
+from spiritsafe.workers import workers_for
 
 GROUPS = ("collect", "select", "train", "evaluate", "report")
 """The verbs, in the order in which the data passes."""
@@ -40,7 +41,7 @@ def run(
 def _run(context: Context, until: str) -> dict[str, Any]:
     recipe, runner = context.recipe, Runner(context)
     wanted = [s for s in stages(recipe, context.run.path) if GROUPS.index(s.group) <= GROUPS.index(until)]
-    workers = parallel.workers_for(data.bytes_of(recipe.student.model))
+    workers = workers_for(data.bytes_of(recipe.student.model))
     for alike in _side_by_side(wanted):
         parallel.do_together(runner, alike, workers=workers)
     return outcome.finish(context) if until == "report" else {}
