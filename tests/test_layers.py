@@ -12,6 +12,7 @@ ROOMS = {
     "records": 0,
     "environment": 0,
     "recipe": 0,
+    "recipe_file": 0,
     "rundir": 0,
     "stats": 0,
     "talk": 0,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spiritsafe import recipe
+from spiritsafe import recipe, recipe_file
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -29,7 +29,7 @@ def test_named_files_exist(page):
 def test_keys_of_the_recipe_that_docs_name_exist():
     known = set()
     for section, info in recipe.Recipe.model_fields.items():
-        inner = recipe._section_of(info.annotation)
+        inner = recipe_file._section_of(info.annotation)
         if inner:
             known |= {f"{section}.{field.alias or key}" for key, field in inner.model_fields.items()}
     for page in PAGES:

@@ -1,6 +1,6 @@
 """Tasks that lack something: the run goes on with the rows that it can make, or says what is missing."""
 
-from spiritsafe import recipe as recipes
+from spiritsafe import recipe_file
 from spiritsafe.pipeline import data, models
 from spiritsafe.pipeline.run import stages, start
 from spiritsafe.recipe import Arm
@@ -12,7 +12,7 @@ SEEDS = "".join(f'{{"prompt": "Write about thing number {n}."}}\n' for n in rang
 def context_of(tmp_path, *overrides):
     (tmp_path / "p.jsonl").write_text(SEEDS)
     task = {"kind": "jsonl", "path": str(tmp_path / "p.jsonl"), "verifier": {"kind": "none"}}
-    context = start(recipes.parse({"task": task}, list(overrides)), tmp_path / "run")
+    context = start(recipe_file.parse({"task": task}, list(overrides)), tmp_path / "run")
     context.run.mark_done("prompts", "key", data.write_prompts(context))
     return context
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from spiritsafe import recipe as recipes
+from spiritsafe import recipe_file
 from spiritsafe.errors import UsageError
 from spiritsafe.pipeline.run import GROUPS, run, stages
 from spiritsafe.rundir import RunDir
@@ -26,7 +26,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
-    recipe = recipes.parse(SMALL)
+    recipe = recipe_file.parse(SMALL)
     return recipe, out, run(recipe, out)
 
 
@@ -80,7 +80,7 @@ def test_a_second_run_does_nothing_again(done):
 def test_only_what_changed_is_redone(done, tmp_path):
     recipe, out, _ = done
     before = len(spans(out))
-    changed = recipes.parse(SMALL, ["select.max_characters=5000"])
+    changed = recipe_file.parse(SMALL, ["select.max_characters=5000"])
     run(changed, out)
     redone = spans(out)[before:]
     assert "select" in redone and "train-student-0" in redone and "evaluate-student-0" in redone
@@ -97,15 +97,15 @@ def test_a_damaged_output_is_made_anew(done):
 
 
 def test_a_stage_stops_where_asked(tmp_path):
-    assert run(recipes.parse(SMALL), tmp_path, until="collect") == {}
+    assert run(recipe_file.parse(SMALL), tmp_path, until="collect") == {}
     assert spans(tmp_path) == ["prompts", "collect"]
     with pytest.raises(UsageError):
-        run(recipes.parse(SMALL), tmp_path, until="distil")
+        run(recipe_file.parse(SMALL), tmp_path, until="distil")
 
 
 def test_every_stage_belongs_to_a_verb_and_needs_earlier_ones(tmp_path):
     seen = set()
-    for stage in stages(recipes.parse({"arms": {"gold": {"data": "gold", "seeds": 2}}}), tmp_path):
+    for stage in stages(recipe_file.parse({"arms": {"gold": {"data": "gold", "seeds": 2}}}), tmp_path):
         assert stage.group in GROUPS
         assert set(stage.needs) <= seen
         seen.add(stage.name)

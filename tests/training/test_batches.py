@@ -99,3 +99,17 @@ def test_batch_points_at_the_token_before_each_target() -> None:
     assert batch.target_N.tolist() == [7, 8, 10]
     empty = to_batch([], torch.device("cpu"))
     assert (empty.ids_BT.tolist(), empty.index_N.numel(), empty.target_N.numel()) == ([[0]], 0, 0)
+
+
+def test_packed_rows_lie_end_to_end_and_count_their_own_positions() -> None:
+    batch = to_batch([Row((5, 6, 7, 8), 2), Row((9, 10), 1)], torch.device("cpu"), packed=True)
+    assert batch.ids_BT.tolist() == [[5, 6, 7, 9]]
+    assert batch.positions_BT is not None and batch.positions_BT.tolist() == [[0, 1, 2, 0]]
+    assert batch.index_N.tolist() == [1, 2, 3]
+    assert batch.target_N.tolist() == [7, 8, 10]
+
+
+def test_packed_groups_fill_a_pass_without_counting_padding() -> None:
+    rows = [row(n) for n in (30, 5, 5)]
+    assert [[r.length for r in g] for g in group(rows, 40)] == [[30], [5, 5]]
+    assert [[r.length for r in g] for g in group(rows, 40, packed=True)] == [[30, 5, 5]]

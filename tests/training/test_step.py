@@ -10,10 +10,10 @@ import torch
 from accelerate import Accelerator
 from tests.tiny import tiny_model
 
-from spiritsafe.errors import SpiritSafeError
+from spiritsafe.errors import InputError, SpiritSafeError
 from spiritsafe.recipe import DivergenceTerm, Train
 from spiritsafe.training.batches import Row, to_batch
-from spiritsafe.training.step import AtPositions, Stepper, learning_rate, make_optimizer
+from spiritsafe.training.step import AtPositions, Stepper, check_packing, learning_rate, make_optimizer
 
 ROWS = [
     Row(tuple(torch.randint(2, 261, (n,), generator=torch.Generator().manual_seed(n)).tolist()), n // 2)
@@ -51,11 +51,14 @@ def plain_loss(model: Any, rows: list[Row], term: DivergenceTerm | None, teacher
 
 @pytest.mark.parametrize("term", [None, DivergenceTerm(weight=0.7, temperature=2.0)])
 @pytest.mark.parametrize("micro", [10_000, 100, 1])
-def test_cut_changes_neither_loss_nor_gradient(term: DivergenceTerm | None, micro: int) -> None:
+@pytest.mark.parametrize("packing", [False, True])
+def test_cut_changes_neither_loss_nor_gradient(
+    term: DivergenceTerm | None, micro: int, packing: bool
+) -> None:
     expected_model, model = tiny_model(), tiny_model()
     expected = plain_loss(expected_model, ROWS, term, tiny_model(seed=9))
     expected.backward()
-    subject = stepper(model, term, micro_batch_tokens=micro)
+    subject = stepper(model, term, micro_batch_tokens=micro, packing=packing)
     loss_tokens = sum(row.loss_tokens for row in ROWS)
     sums = subject._backward(subject._my_groups(ROWS), loss_tokens)
     assert float(sums[2]) / loss_tokens == pytest.approx(float(expected.detach()), rel=1e-5)
@@ -69,7 +72,7 @@ def test_logits_at_positions_are_the_models_own_with_all_its_scaling() -> None:
     batch = to_batch(ROWS, torch.device("cpu"))
     with torch.no_grad():
         whole = model(batch.ids_BT).logits.reshape(-1, 261)
-        picked = AtPositions(model)(batch.ids_BT, batch.index_N)
+        picked = AtPositions(model)(*batch.inputs)
     torch.testing.assert_close(picked, whole[batch.index_N], rtol=1e-5, atol=1e-5)
 
 
@@ -88,7 +91,7 @@ def test_padding_changes_no_logit() -> None:
     subject = AtPositions(model)
     batch = to_batch(ROWS, torch.device("cpu"))
     with torch.no_grad():
-        together = subject(batch.ids_BT, batch.index_N).split([row.loss_tokens for row in ROWS])
+        together = subject(*batch.inputs).split([row.loss_tokens for row in ROWS])
         alone = [model(torch.tensor([row.ids])).logits[0, row.start - 1 : -1] for row in ROWS]
     for a, b in zip(together, alone, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
@@ -138,3 +141,16 @@ def test_learning_rate_by_hand() -> None:
     assert rates[5] == pytest.approx(0.1 + 0.9 * 0.5 * (1 + cos(pi / 2)))
     assert rates[9] == pytest.approx(0.1)
     assert learning_rate(0, 1, settings) == 1.0
+
+
+def test_packing_is_refused_where_a_row_changes_another() -> None:
+    model = tiny_model()
+    check_packing(stepper(model), ROWS)
+    plain = type(model).forward
+
+    def blind(self: Any, *args: Any, position_ids: Any = None, **kwargs: Any) -> Any:
+        return plain(self, *args, **kwargs)
+
+    model.forward = blind.__get__(model)
+    with pytest.raises(InputError, match="mixes packed rows"):
+        check_packing(stepper(model), ROWS)

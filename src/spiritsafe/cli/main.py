@@ -167,7 +167,7 @@ def _print_error(error: SpiritSafeError) -> None:
 
 def _resolve(target: str | None, out: Path | None, overrides: list[str] | None) -> tuple[Recipe, Path]:
     """The recipe and run directory that a verb's arguments mean."""
-    from spiritsafe import recipe as recipes
+    from spiritsafe import recipe_file
 
     if target is not None and Path(target).is_dir():
         written = Path(target) / "recipe.json"
@@ -175,9 +175,9 @@ def _resolve(target: str | None, out: Path | None, overrides: list[str] | None) 
             raise UsageError(
                 f"not a run directory: {target}", hint="it has no recipe.json; give a recipe file"
             )
-        return recipes.load(written, overrides), out or Path(target)
-    path = Path(target) if target is not None else recipes.bundled_path()
-    loaded = recipes.load(path, overrides)
+        return recipe_file.load(written, overrides), out or Path(target)
+    path = Path(target) if target is not None else recipe_file.bundled_path()
+    loaded = recipe_file.load(path, overrides)
     return loaded, out or Path("runs") / loaded.name
 
 

@@ -98,17 +98,17 @@ def expand_prompts(context: Context) -> Iterable[Path]:
     if not missing:
         yield context.run.write_lines("prompts/expanded.jsonl", [])
         return
-    sampling = Sampling(temperature=1.0, max_tokens=recipe.collect.max_tokens)
-    samples = _with_teacher(
-        context,
-        EXPAND,
-        lambda teacher: expand.expansion_requests(
-            seeds, missing, teacher_of(context, teacher), sampling, recipe.seed
-        ),
-    )
+    samples = _with_teacher(context, EXPAND, lambda teacher: expansions(context, teacher, missing))
     prompts, counts = expand.parse_expansions(samples, seeds, evaluation)
     yield context.run.write_lines("prompts/expanded.jsonl", (p.to_json() for p in prompts[:missing]))
     yield context.run.write_json("prompts/expanded_counts.json", counts)
+
+
+def expansions(context: Context, teacher: TeacherId, missing: int) -> list[Request]:
+    """The requests that should bring `missing` more prompts."""
+    recipe, seeds = context.recipe, read_prompts(context, "train")
+    sampling = Sampling(temperature=1.0, max_tokens=recipe.collect.max_tokens)
+    return expand.expansion_requests(seeds, missing, teacher_of(context, teacher), sampling, recipe.seed)
 
 
 def select_samples(context: Context) -> Iterable[Path]:

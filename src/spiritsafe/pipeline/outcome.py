@@ -80,12 +80,17 @@ def _costs(context: Context, speeds: Mapping[str, Mapping[str, Any]]) -> Costs:
         per_1k["teacher"] = cost_per_1k(usages, price_of(context.recipe.teacher, teacher))
     with Ledger(context.run.ledger, context.recipe.budget) as ledger:
         spent = ledger.totals().spent_usd
-    training_h = sum(
-        row["seconds"] for row in context.run.read_lines("spans.jsonl") if row["name"] == "train-student-0"
-    )
-    fixed = spent + training_h / 3600 * settings.student_usd_per_hour
+    fixed = spent + _training_s(context) / 3600 * settings.student_usd_per_hour
     even = break_even_requests(fixed, per_1k["teacher"], per_1k.get("student"))
     return Costs(spent_usd=spent, per_1k=per_1k, break_even_requests=even.requests)
+
+
+def _training_s(context: Context) -> float:
+    """Seconds that the student's training took, over all its sessions; 0 for one that was only cut out."""
+    name = "students/student-0/training.json"
+    if not (context.run.path / name).exists():
+        return 0.0
+    return float(context.run.read_json(name)["seconds"])
 
 
 def _own_machine(usages: list[Usage], speed: Mapping[str, Any], usd_per_hour: float) -> float | None:

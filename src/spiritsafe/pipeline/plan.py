@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 
 from spiritsafe.costs.economics import Bound, Estimate, Measured, Span, estimate, request_bound
@@ -11,7 +12,7 @@ from spiritsafe.pipeline import data
 from spiritsafe.pipeline.run import stages, start
 from spiritsafe.pipeline.stage import Context, Runner
 from spiritsafe.recipe import Price, Recipe
-from spiritsafe.records import Prompt
+from spiritsafe.records import Prompt, Request
 from spiritsafe.rundir import RunDir
 from spiritsafe.store.ledger import Ledger
 from spiritsafe.talk import Talk
@@ -48,12 +49,15 @@ def _plan(context: Context) -> Estimate:
     measured = _measure(context, train)
     teacher = connect(recipe.teacher.model, settings=recipe.teacher)
     price = price_of(recipe.teacher, teacher.teacher)
+    missing = max(0, recipe.task.expand_to - len(data.training_prompts(context)))
+    expansions = data.expansions(context, teacher.teacher, missing) if missing else []
+    train += islice(cycle(train), missing)  # new prompts are about as long as those they are modelled on
     return estimate(
-        len(train) * recipe.collect.samples_per_prompt + len(test),
+        len(train) * recipe.collect.samples_per_prompt + len(test) + len(expansions),
         measured,
         price,
         concurrency=teacher.max_concurrency * teacher.batch_size,
-        bound=_bound(context, train, test, price),
+        bound=_bound(context, train, test, expansions, price),
         budget=recipe.budget,
     )
 
@@ -98,7 +102,13 @@ def _mean_bytes(prompts: Sequence[Prompt]) -> float:
     return max(1.0, sum(sizes) / len(sizes))
 
 
-def _bound(context: Context, train: Sequence[Prompt], test: Sequence[Prompt], price: Price | None) -> Bound:
+def _bound(
+    context: Context,
+    train: Sequence[Prompt],
+    test: Sequence[Prompt],
+    expansions: Sequence[Request],
+    price: Price | None,
+) -> Bound:
     """Every request at its most, one attempt each."""
     collect, evaluate = context.recipe.collect, context.recipe.evaluate
     total = Bound(tokens=0, usd=0.0)
@@ -107,4 +117,6 @@ def _bound(context: Context, train: Sequence[Prompt], test: Sequence[Prompt], pr
             total += request_bound(prompt.messages, collect.max_tokens, price)
     for prompt in test:
         total += request_bound(prompt.messages, evaluate.max_tokens, price)
+    for request in expansions:
+        total += request_bound(request.messages, request.sampling.max_tokens, price)
     return total

@@ -150,14 +150,11 @@ class Ledger:
         """
         pico = math.ceil(bound.usd * PICO)
         self._check_room(bound.tokens, pico)
-        self._db.begin()
-        cursor = self._db.run(RESERVE, (bound.tokens, pico, time.time(), request_hash))
-        if cursor.rowcount == 1:
-            self._standing[request_hash] = (bound.tokens, pico)
-            self._charge(bound.tokens, pico)
+        values = (bound.tokens, pico, time.time(), request_hash)
+        self._db.write(RESERVE, values, missing=f"request {request_hash[:12]} is not waiting to be sent")
+        self._standing[request_hash] = (bound.tokens, pico)
+        self._charge(bound.tokens, pico)
         self._db.done()
-        if cursor.rowcount != 1:
-            raise SpiritSafeError(f"request {request_hash[:12]} is not waiting to be sent")
 
     def settle(self, request_hash: str, reply: Reply, cost_usd: float) -> None:
         """Keep the answer and replace the reservation by what was billed.
@@ -170,7 +167,7 @@ class Ledger:
         usage, pico = reply.usage, round(cost_usd * PICO)
         tokens = usage.input_tokens + usage.output_tokens or reserved_tokens
         billed = (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.cached_tokens)
-        self._db.run(SETTLE, (*billed, tokens, pico, answer, time.time(), request_hash))
+        self._db.write(SETTLE, (*billed, tokens, pico, answer, time.time(), request_hash))
         self._charge(tokens - reserved_tokens, pico - reserved_pico)
         self._db.done()
         if pico > reserved_pico or (tokens > reserved_tokens and self.budget.tokens is not None):
@@ -183,8 +180,8 @@ class Ledger:
         state = "failed" if final else "unknown" if billed else "planned"
         charged = (billed, billed * tokens, billed * pico)
         ended = time.time() if final else None
-        self._db.run(FAIL, (state, failure.reason, failure.retryable, *charged, ended, request_hash))
-        self._db.run(
+        self._db.write(FAIL, (state, failure.reason, failure.retryable, *charged, ended, request_hash))
+        self._db.write(
             "INSERT INTO failures VALUES (?, 1) ON CONFLICT (reason) DO UPDATE SET attempts = attempts + 1",
             (failure.reason,),
         )
@@ -228,7 +225,6 @@ class Ledger:
         """End a reservation: exactly once, whatever happened to the attempt."""
         if request_hash not in self._standing:
             raise SpiritSafeError(f"request {request_hash[:12]} has no reservation: it is not in flight")
-        self._db.begin()
         return self._standing.pop(request_hash)
 
     def _charge(self, tokens: int, pico: int) -> None:

@@ -24,7 +24,14 @@ from spiritsafe.teachers.local import LocalModel
 from spiritsafe.training import checkpoint
 from spiritsafe.training.batches import Example, Row, end_of_turn, group, plan_steps, to_batch, tokenize
 from spiritsafe.training.checkpoint import save_model
-from spiritsafe.training.step import AtPositions, Stepper, StepResult, learning_rate, make_optimizer
+from spiritsafe.training.step import (
+    AtPositions,
+    Stepper,
+    StepResult,
+    check_packing,
+    learning_rate,
+    make_optimizer,
+)
 
 __all__ = ["Example", "TrainReport", "save_model", "train"]
 
@@ -100,6 +107,8 @@ def train(
 
     torch.manual_seed(seed)
     stepper = _prepare(model, settings, divergence, teacher)
+    if settings.packing:
+        check_packing(stepper, rows)
     steps = plan_steps(rows, tokens=settings.tokens, batch_tokens=settings.batch_tokens, seed=seed)
     state = _resume(directory, key, stepper, log)
     tokens = list(accumulate(sum(rows[i].length for i in step) for step in steps))
@@ -215,7 +224,7 @@ def _validate(stepper: Stepper, rows: Sequence[Row], settings: Train) -> float:
     total = 0.0
     for part in group(rows, settings.micro_batch_tokens or 4096):
         batch = to_batch(part, stepper.accelerator.device)
-        logits = student(batch.ids_BT, batch.index_N).float()
+        logits = student(*batch.inputs).float()
         total += float(torch.nn.functional.cross_entropy(logits, batch.target_N, reduction="sum"))
     student.train()
     return total / sum(row.loss_tokens for row in rows)

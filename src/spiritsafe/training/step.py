@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from spiritsafe.errors import SpiritSafeError
+from spiritsafe.errors import InputError, SpiritSafeError
 from spiritsafe.losses import divergence
 from spiritsafe.recipe import DivergenceTerm, Train
 from spiritsafe.training.batches import Batch, Row, group, to_batch
@@ -22,6 +22,9 @@ from spiritsafe.training.batches import Batch, Row, group, to_batch
 CPU_MICRO_BATCH = 1024
 """Padded tokens per forward pass on CPU. With the bundled base 512, 1024, 2048 and 4096 trained 12.3, 13.2,
 11.2 and 9.6 thousand tokens per second of one core: larger passes leave the cache and pad more."""
+
+PACKING_TOLERANCE = 0.02
+"""Largest difference of a logit from the padded forward pass, as a share of the largest logit."""
 
 
 class AtPositions(torch.nn.Module):
@@ -43,11 +46,14 @@ class AtPositions(torch.nn.Module):
         hidden = args[0].reshape(-1, args[0].shape[-1])
         return (hidden.index_select(0, self._index)[None], *args[1:])
 
-    def forward(self, ids_BT: torch.Tensor, index_N: torch.Tensor) -> torch.Tensor:
-        """Logits (N, V) at flattened places of (B, T)."""
+    def forward(
+        self, ids_BT: torch.Tensor, index_N: torch.Tensor, positions_BT: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Logits (N, V) at flattened places of (B, T); positions that start anew keep packed rows apart."""
         self._index = index_N
+        extra = {} if positions_BT is None else {"position_ids": positions_BT}
         try:
-            logits: torch.Tensor = self.model(input_ids=ids_BT, use_cache=False).logits[0]
+            logits: torch.Tensor = self.model(input_ids=ids_BT, use_cache=False, **extra).logits[0]
         finally:
             self._index = None
         return logits
@@ -102,7 +108,12 @@ class Stepper:
 
     def _my_groups(self, rows: Sequence[Row]) -> list[list[Row]]:
         ranks = self.accelerator.num_processes
-        return group(rows, self._micro_batch_tokens(), ranks)[self.accelerator.process_index :: ranks]
+        groups = group(rows, self._micro_batch_tokens(), ranks, packed=self.settings.packing)
+        return groups[self.accelerator.process_index :: ranks]
+
+    def batch(self, rows: Sequence[Row]) -> Batch:
+        """The tensors of one forward pass on this rank's device."""
+        return to_batch(rows, self.accelerator.device, packed=self.settings.packing)
 
     def _micro_batch_tokens(self) -> int:
         whole = self.settings.batch_tokens
@@ -114,7 +125,7 @@ class Stepper:
         for i, rows in enumerate(groups):
             last = i == len(groups) - 1
             with self.accelerator.no_sync(self.student) if not last else _nothing():
-                entropy, apart, objective = self.losses(to_batch(rows, self.accelerator.device))
+                entropy, apart, objective = self.losses(self.batch(rows))
                 # DDP averages over ranks; the sum over ranks is wanted.
                 (objective * (self.accelerator.num_processes / loss_tokens)).backward()
             sums += torch.stack([entropy, apart, objective]).detach().to(sums)
@@ -128,7 +139,7 @@ class Stepper:
     def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Sums over a batch, in nats: cross-entropy, divergence, objective."""
         with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self._half()):
-            logits_NV = self.student(batch.ids_BT, batch.index_N)
+            logits_NV = self.student(*batch.inputs)
             teacher_NV = self._teacher_logits(batch)
         # An empty batch has no token to take a mean of; a sum of nothing is 0 and keeps the graph.
         entropy = torch.nn.functional.cross_entropy(logits_NV.float(), batch.target_N, reduction="sum")
@@ -151,7 +162,7 @@ class Stepper:
         if self.teacher is None or self.term is None:
             return None
         with torch.no_grad():
-            logits: torch.Tensor = self.teacher(batch.ids_BT, batch.index_N)
+            logits: torch.Tensor = self.teacher(*batch.inputs)
         return logits
 
     def _half(self) -> bool:
@@ -164,6 +175,22 @@ class _nothing:
     def __enter__(self) -> None: ...
 
     def __exit__(self, *_: object) -> None: ...
+
+
+def check_packing(stepper: Stepper, rows: Sequence[Row]) -> None:
+    """Refuse to pack for a model in which a row changes what another one predicts.
+
+    Attention is masked by positions; recurrent layers and some models' own code carry on regardless.
+    """
+    student = stepper.accelerator.unwrap_model(stepper.student)
+    student.eval()
+    device, pair = stepper.accelerator.device, rows[:2]
+    with torch.no_grad():
+        apart = student(*to_batch(pair, device).inputs)
+        packed = student(*to_batch(pair, device, packed=True).inputs)
+    student.train()
+    if (apart - packed).abs().max() > PACKING_TOLERANCE * apart.abs().max():
+        raise InputError("this model mixes packed rows", hint="set train.packing to false")
 
 
 def make_optimizer(model: Any, settings: Train) -> torch.optim.Optimizer:
