@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ from transformers import (
 )
 
 from spiritsafe.tasks.schoolbook.generator import Problem, generate
+from spiritsafe.tasks.schoolbook.template import SMALLEST, apply
 
 VOCABULARY = 2048
 SPECIALS = PAD, BOS, USER, ASSISTANT, END = "<|pad|>", "<|bos|>", "<|user|>", "<|assistant|>", "<|end|>"
@@ -73,8 +75,13 @@ SHAPES = {
 CONTEXT = 512
 PROBLEMS_PER_CHUNK = 10_000  # generated and tokenised at once
 FACTS_PER_ROW = 9
-TOKENS_PER_BATCH, WORKERS = 4096, 2  # tokens per worker
+NOTES_PER_PROBLEM = 3
+QUOTED = 0.25  # share of lines in notes that quote the question
+CONSTANTS = (2, 4, 7, 10, 12, 24, 60, 100)  # a week, a dozen, an hour
+LARGEST_RESULT = 2500
+TOKENS_PER_BATCH, WORKERS = 2048, 2  # tokens per worker
 LEARNING_RATE, MUON_RATE = 3e-3, 0.02  # AdamW for embeddings and norms, Muon for matrices
+AGAIN = 0.5  # share of the rates for weights that were trained before
 WARMUP_STEPS, FLAT_UNTIL = 60, 0.4  # linear decay after this share of the minutes
 EVALUATE_EVERY_S, VALIDATION = 300, 300
 REPORTED = {"test": 2000, "unseen": 1000, "stretch": 500}
@@ -152,13 +159,81 @@ def fact(rng: random.Random) -> str:
     return f"{a} - {b} = {a - b}"
 
 
-def texts(kind: str, problem: Problem) -> list[tuple[str, str]]:
+def texts(kind: str, problem: Problem, rng: random.Random) -> list[tuple[str, str]]:
     """(prompt, counted continuation) rows of one problem for the teacher or the base student."""
     prompt = f"{BOS}{USER}{problem.question}{ASSISTANT}"
     if kind == "teacher":
         return [(prompt, problem.solution + END)]
-    # Reading a question twice teaches to copy names and numbers, which worked solutions will need.
-    return [("", f"{prompt}{problem.bare}{END}"), (f"{BOS}{problem.question}\n", f"{problem.question}{END}")]
+    return [("", f"{prompt}{problem.bare}{END}"), *(notes(problem, rng) for _ in range(NOTES_PER_PROBLEM))]
+
+
+def notes(problem: Problem, rng: random.Random) -> tuple[str, str]:
+    """A question, then pieces of it around its numbers and facts about these numbers, drawn at random.
+
+    They teach to find a number by the words beside it and to go on with a result, which worked solutions
+    will need; operations and operands are drawn without regard to what is asked, so they solve nothing.
+    """
+    words = re.findall(r"[A-Za-z]+|\d+", problem.question)
+    places = [at for at, word in enumerate(words) if word.isdigit()]
+    lines, results = [], []
+    for _ in range(rng.randint(3, 6)):
+        if rng.random() < QUOTED:
+            at = rng.choice(places)
+            lines.append(" ".join(words[max(0, at - rng.randint(1, 2)) : at + rng.randint(1, 3)]))
+        else:
+            line, result = about(words, places, results, rng)
+            lines.append(line)
+            results.append(result)
+    return f"{BOS}{USER}{problem.question}\n", ". ".join(lines) + END
+
+
+def about(words: list[str], places: list[int], results: list[int], rng: random.Random) -> tuple[str, int]:
+    """One equation with numbers of a text, earlier results or a common constant, between words that stand
+    beside the numbers; and its result."""
+    while True:
+        first, second = two_places(len(places), rng)
+        a, b = (operand(int(words[places[at]]), results, rng) for at in (first, second))
+        if len(results) > 1 and rng.random() < 0.3:
+            a, b = rng.sample(results[-3:], 2)
+        sign = rng.choice("*/+-")
+        result = apply(a, sign, b)
+        if result is not None and SMALLEST <= result <= LARGEST_RESULT and learnable(a, sign, b):
+            before, after = (beside(words, places[at], rng) for at in (first, second))
+            return " ".join([*before, f"{a} {sign} {b} = {result}", *after]), result
+
+
+def two_places(count: int, rng: random.Random) -> tuple[int, int]:
+    """Which two of a text's numbers; those that stand together often belong together."""
+    first = rng.randrange(count)
+    if rng.random() < 0.4:
+        return first, min(first + 1, count - 1)
+    return first, rng.choice([at for at in range(count) if at != first] or [first])
+
+
+def operand(number: int, results: list[int], rng: random.Random) -> int:
+    """The number of the text, or at times an earlier result or a constant in its stead."""
+    point = rng.random()
+    if results and point < 0.35:
+        return rng.choice(results[-2:])
+    return rng.choice(CONSTANTS) if point > 0.97 else number
+
+
+def beside(words: list[str], at: int, rng: random.Random) -> list[str]:
+    """Up to two words before or after a number, or from anywhere in the text."""
+    way = rng.random()
+    if way < 0.4:
+        near = words[at + 1 : at + 1 + rng.randint(1, 2)]
+    elif way < 0.7:
+        near = words[max(0, at - rng.randint(1, 2)) : at]
+    else:
+        start = rng.randrange(len(words))
+        near = words[start : start + rng.randint(0, 3)]
+    return [word for word in near if not word.isdigit()]
+
+
+def learnable(a: int, sign: str, b: int) -> bool:
+    """One factor or the divisor is small, as in the facts."""
+    return sign in "+-" or (min(a, b) <= 12 if sign == "*" else b <= 12) or 100 in (a, b)
 
 
 def row_of(head: list[int], tail: list[int]) -> Row:
@@ -182,7 +257,7 @@ def make_chunk(kind: str, tokenizer, seed: int, number: int, fact_share: float) 
     pairs = [
         pair
         for problem in generate("train", PROBLEMS_PER_CHUNK, seed * 10_000 + number)
-        for pair in texts(kind, problem)
+        for pair in texts(kind, problem, rng)
     ]
     heads = tokenizer([head for head, _ in pairs], add_special_tokens=False)["input_ids"]
     tails = tokenizer([tail for _, tail in pairs], add_special_tokens=False)["input_ids"]
@@ -376,14 +451,16 @@ def facts_share(kind: str, done: float) -> float:
     The base student meets results nowhere else: with 0.3 it knew 6 % of them after 10 minutes, and a
     short distillation cannot make up for that.
     """
-    return (0.5 if done < 0.15 else 0.2) if kind == "teacher" else 0.6
+    return (0.5 if done < 0.15 else 0.2) if kind == "teacher" else 0.3
 
 
-def train(worker: int, kind: str, out: Path, seed: int, minutes: float) -> None:
+def train(worker: int, kind: str, out: Path, seed: int, minutes: float, start: Path | None) -> None:
     """Gather, score, step, log, save until the minutes are over. Worker 0 keeps the clock."""
     join(worker, out)
     tokenizer = AutoTokenizer.from_pretrained(out / "tokenizer")
     model = new_model(kind, tokenizer, seed)
+    if start is not None:
+        model.load_state_dict(LlamaForCausalLM.from_pretrained(start, dtype=torch.float32).state_dict())
     use_bfloat16_products(model)
     stepper, log = Stepper(model), Log(out / kind, minutes, worker == 0)
     rng, left, losses = random.Random(seed), [], []
@@ -399,7 +476,7 @@ def train(worker: int, kind: str, out: Path, seed: int, minutes: float) -> None:
                 loss.item(),
                 int((batch[2] >= 0).sum()),
                 log.done() * (worker == 0),
-                min(1.0, (step + 1) / WARMUP_STEPS),
+                min(1.0, (step + 1) / WARMUP_STEPS) * (1.0 if start is None else AGAIN),
             )
             losses.append(mean)
             step, rows_seen = step + 1, rows_seen + len(group)
@@ -517,6 +594,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=55.0)
+    parser.add_argument("--start", type=Path, help="go on from the weights in this folder")
     options = parser.parse_args()
     if options.job == "tokenizer":
         train_tokenizer(options.out / "tokenizer", options.seed)
@@ -525,7 +603,7 @@ def main() -> None:
     else:
         (options.out / "meeting").unlink(missing_ok=True)
         torch.multiprocessing.spawn(
-            train, (options.job, options.out, options.seed, options.minutes), nprocs=WORKERS
+            train, (options.job, options.out, options.seed, options.minutes, options.start), nprocs=WORKERS
         )
 
 

@@ -4,10 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from spiritsafe import recipe_file
 from spiritsafe.cli import main
+from spiritsafe.errors import RecipeError, UsageError
+from spiritsafe.pipeline.short import write_recipe
 
 
 def spiritsafe(*arguments, cwd=None, env=None):
@@ -95,14 +99,29 @@ def test_ctrl_c_says_what_is_kept(monkeypatch, capsys):
     assert "everything settled is kept" in capsys.readouterr().err
 
 
+def test_short_form_keeps_what_was_edited_and_refuses_other_prompts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    short = {"teacher": "bundled:teacher", "student": None, "recipe": None}
+    path = write_recipe(prompts=Path("p.jsonl"), budget_usd=1, **short)
+    path.write_text(path.read_text() + "train: {tokens: 5}\n")
+    assert write_recipe(prompts=Path("p.jsonl"), budget_usd=2, **short) == path
+    written = recipe_file.load(path)
+    assert (written.train.tokens, written.budget.usd) == (5, 2)
+    with pytest.raises(UsageError, match="another prompt file"):
+        write_recipe(prompts=Path("elsewhere/p.jsonl"), budget_usd=2, **short)
+    with pytest.raises(RecipeError, match=r"budget\.usd"):
+        write_recipe(prompts=Path("q.jsonl"), budget_usd=-1, **short)
+    assert not Path("runs/q.yaml").exists()
+
+
 def test_short_form_needs_prompts():
     check(spiritsafe("run", "--teacher", "bundled:teacher"), 2, "--prompts")
 
 
 def test_schema_and_show_are_json():
     assert "properties" in json.loads(spiritsafe("recipe", "schema").stdout)
-    shown = json.loads(spiritsafe("recipe", "show", "--set", "seed=5").stdout)
-    assert shown["seed"] == 5 and shown["teacher"]["is"] == "spiritsafe/schoolbook-teacher"
+    shown = json.loads(spiritsafe("recipe", "show", "--set", "seed=5", "--set", "teacher.is=A/B").stdout)
+    assert shown["seed"] == 5 and shown["teacher"]["is"] == "A/B"
 
 
 @pytest.mark.parametrize("verb", ["run", "plan", "collect", "select", "train", "evaluate", "report", "store"])

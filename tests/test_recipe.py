@@ -87,3 +87,9 @@ def test_missing_file_names_the_path(tmp_path):
 def test_schema_explains_keys():
     described = recipe.schema()["$defs"]["Train"]["properties"]["tokens"]["description"]
     assert "same budget for every arm" in described
+
+
+@pytest.mark.parametrize("override", ["seed=-1", "budget.usd=.inf", "train.learning_rate=.nan"])
+def test_numbers_that_nothing_can_use_are_refused(override):
+    with pytest.raises(RecipeError, match=override.split("=")[0]):
+        recipe_file.parse({}, [override])

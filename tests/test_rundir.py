@@ -24,6 +24,18 @@ def test_nan_never_enters_json(tmp_path):
         run.write_json("x.json", {"x": float("nan")})
 
 
+def test_a_torn_line_is_cut_off_before_the_next_one(tmp_path):
+    run = RunDir(tmp_path)
+    run.log(a=1)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"b": ')
+    run.log(c=3)
+    assert run.read_lines("metrics.jsonl") == [{"a": 1}, {"c": 3}]
+    (tmp_path / "metrics.jsonl").write_text('{"b": \n')
+    with pytest.raises(CorruptData, match=r"damaged file: .*metrics.jsonl"):
+        run.read_lines("metrics.jsonl")
+
+
 def test_unfinished_last_line_is_left_out(tmp_path):
     run = RunDir(tmp_path)
     (tmp_path / "rows.jsonl").write_text('{"n": 1}\n{"n": 2')

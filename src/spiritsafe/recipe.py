@@ -19,7 +19,7 @@ DivergenceKind = Literal[
 class Section(BaseModel):
     """A part of the recipe. Unknown keys are errors; values are never changed after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Verifier(Section):
@@ -234,7 +234,7 @@ class Recipe(Section):
     """A complete run."""
 
     name: str = "schoolbook"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     task: Task = Task()
     teacher: Teacher = Teacher()
     budget: Budget = Budget()

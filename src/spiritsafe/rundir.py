@@ -19,7 +19,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from spiritsafe.errors import CorruptData, SpiritSafeError, UsageError
 from spiritsafe.records import canonical_json
@@ -65,6 +65,17 @@ def file_sha256(path: Path) -> str:
 def dump_json(value: object) -> str:
     """Readable JSON; NaN and infinity are an error rather than invalid JSON."""
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _drop_torn_line(file: BinaryIO) -> None:
+    """Cut off what a crash or a full disk left of a line, so that the next one stands on its own."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0:
+        return
+    file.seek(end - 1)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 class RunDir:
@@ -136,8 +147,13 @@ class RunDir:
         path = self.path / name
         if not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1] if line]
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+            return [json.loads(line) for line in lines[:-1] if line]
+        except ValueError:
+            raise CorruptData(
+                f"damaged file: {path}", hint="delete it and run again; it is made anew"
+            ) from None
 
     def log(self, **values: object) -> None:
         """Append one measurement to metrics.jsonl."""
@@ -166,6 +182,11 @@ class RunDir:
             for name, digest in value["outputs"].items()
         )
 
+    def outputs(self, stage: str) -> dict[str, str]:
+        """Hash of every output of a stage that was run, by path."""
+        outputs: dict[str, str] = self.read_json(f"stages/{stage}.json")["outputs"]
+        return outputs
+
     def mark_done(self, stage: str, key: str, outputs: Iterable[Path]) -> None:
         """Record that a stage is complete, with the hash of every output."""
         hashes = {str(path.relative_to(self.path)): file_sha256(path) for path in sorted(outputs)}
@@ -174,8 +195,9 @@ class RunDir:
     def _append(self, name: str, values: Mapping[str, object]) -> None:
         # One write of one whole line: lines of different processes do not interleave.
         try:
-            with open(self.file(name), "a", encoding="utf-8") as file:
-                file.write(canonical_json(values) + "\n")
+            with open(self.file(name), "ab+") as file:
+                _drop_torn_line(file)
+                file.write((canonical_json(values) + "\n").encode())
         except OSError as error:
             raise SpiritSafeError(
                 f"cannot write {self.path / name}: {error.strerror}", hint=FREE_SPACE

@@ -106,7 +106,7 @@ words = st.lists(st.sampled_from("abc"), max_size=30).map(" ".join)
 texts = st.lists(words.filter(bool), min_size=1, max_size=4)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(texts, texts, st.floats(0.1, 1))
 def test_flags_agree_with_a_plain_count(evaluation: list[str], train: list[str], threshold: float) -> None:
     held_out = asked(*evaluation)

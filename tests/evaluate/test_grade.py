@@ -125,3 +125,12 @@ def test_rows_without_a_key_line_are_read_and_foreign_rows_are_refused(tmp_path)
     path.write_text('{"something": "else"}\n')
     with pytest.raises(CorruptData, match=r"teacher\.jsonl"):
         read_graded(path)
+
+
+def test_what_nobody_can_judge_is_left_out_for_all_models_alike(tmp_path):
+    """A student cut off and a teacher without an answer have the same problems in the end."""
+    bare = [Prompt(prompt_id=p.prompt_id, messages=p.messages) for p in PROMPTS["test"]]
+    student = run(Doubler(), tmp_path / "s.jsonl", prompts={"test": bare})
+    teacher = grade_replies({"test": bare}, {}, NUMERIC)
+    assert {row.reason for row in [*student, *teacher]} == {"unverified"}
+    assert {row.reason for row in grade_replies({"test": PROMPTS["test"]}, {}, NUMERIC)} == {"no_answer"}

@@ -4,7 +4,9 @@ from spiritsafe import recipe_file
 from spiritsafe.pipeline import data, models
 from spiritsafe.pipeline.run import stages, start
 from spiritsafe.recipe import Arm
+from spiritsafe.records import TeacherId
 from spiritsafe.rundir import RunDir
+from spiritsafe.teachers.folders import resolve_model
 
 SEEDS = "".join(f'{{"prompt": "Write about thing number {n}."}}\n' for n in range(30))
 
@@ -17,15 +19,59 @@ def context_of(tmp_path, *overrides):
     return context
 
 
-def test_without_references_the_baseline_is_left_out(tmp_path):
+def test_without_references_the_baseline_is_the_untouched_checkpoint(tmp_path):
     context, arm = context_of(tmp_path), Arm(data="answers")
-    assert models.train_arm(context, "baseline", arm, 0) == [
-        context.run.path / "students" / "baseline-0" / models.LEFT_OUT
+    folder = context.run.path / "students" / "baseline-0"
+    assert models.train_arm(context, "baseline", arm, 0) == [folder / models.UNTOUCHED]
+    assert models.is_untouched(context, "baseline", arm, 0)
+    assert not models.is_left_out(context, "baseline", arm, 0)
+    assert models.student_folder(context, "baseline", arm, 0) == resolve_model("bundled:base")
+
+
+def test_without_worked_solutions_gold_is_left_out(tmp_path):
+    context, arm = context_of(tmp_path), Arm(data="gold")
+    assert models.train_arm(context, "gold", arm, 0) == [
+        context.run.path / "students" / "gold-0" / models.LEFT_OUT
     ]
-    assert models.is_left_out(context, "baseline", arm, 0)
-    assert list(models.answer_test(context, "baseline", arm, 0)) == []
-    assert not models.is_left_out(context, "baseline", Arm(data="none"), 0)
+    assert models.is_left_out(context, "gold", arm, 0)
+    assert list(models.answer_test(context, "gold", arm, 0)) == []
+    assert not models.is_left_out(context, "gold", Arm(data="none"), 0)
     assert not models.is_left_out(context, "student", Arm(data="teacher"), 0)
+
+
+def test_unit_tests_without_a_solution_are_no_bare_answer(tmp_path):
+    (tmp_path / "p.jsonl").write_text(
+        "".join(f'{{"prompt": "Write f{n}.", "answer": "assert f{n}() == {n}"}}\n' for n in range(30))
+    )
+    task = {"kind": "jsonl", "path": str(tmp_path / "p.jsonl"), "verifier": {"kind": "python"}}
+    context = start(recipe_file.parse({"task": task}), tmp_path / "run")
+    context.run.mark_done("prompts", "key", data.write_prompts(context))
+    assert models.examples_of(context, Arm(data="answers")) == ([], [])
+
+
+def keys(tmp_path, *overrides):
+    recipe = recipe_file.parse(
+        {"task": {"kind": "jsonl", "path": str(tmp_path / "p.jsonl")}}, list(overrides)
+    )
+    return {stage.name: stage.inputs for stage in stages(recipe, tmp_path)}
+
+
+def test_another_verifier_changes_the_split_and_the_baseline(tmp_path):
+    (tmp_path / "p.jsonl").write_text(SEEDS)
+    plain, changed = keys(tmp_path), keys(tmp_path, "task.verifier.kind=none")
+    assert {name for name in plain if plain[name] != changed[name]} >= {
+        "prompts",
+        "train-baseline-0",
+        "select",
+    }
+    assert plain["train-student-0"] == changed["train-student-0"]
+
+
+def test_another_endpoint_is_another_teacher(tmp_path):
+    context = context_of(tmp_path, "teacher.endpoint=completions")
+    teacher = TeacherId(wire_name="m", host="127.0.0.1:8000", channel="api")
+    assert data.teacher_of(context, teacher) == "m@127.0.0.1:8000#completions"
+    assert data.teacher_of(context_of(tmp_path), teacher) == "m@127.0.0.1:8000"
 
 
 def test_an_old_expansion_is_not_trained_on(tmp_path):

@@ -6,7 +6,8 @@ import pytest
 
 from spiritsafe import recipe_file
 from spiritsafe.errors import UsageError
-from spiritsafe.pipeline.run import GROUPS, run, stages
+from spiritsafe.pipeline.run import GROUPS, run, stages, start
+from spiritsafe.pipeline.stage import Runner, Stage
 from spiritsafe.rundir import RunDir
 
 SMALL = {
@@ -80,8 +81,10 @@ def test_a_second_run_does_nothing_again(done):
 def test_only_what_changed_is_redone(done, tmp_path):
     recipe, out, _ = done
     before = len(spans(out))
-    changed = recipe_file.parse(SMALL, ["select.max_characters=5000"])
-    run(changed, out)
+    run(recipe_file.parse(SMALL, ["select.max_characters=5000"]), out)
+    assert spans(out)[before:] == ["select"]  # it keeps the same answers, so nothing else changes
+    before = len(spans(out))
+    run(recipe_file.parse(SMALL, ["select.max_characters=90"]), out)
     redone = spans(out)[before:]
     assert "select" in redone and "train-student-0" in redone and "evaluate-student-0" in redone
     assert not {"prompts", "collect", "train-baseline-0", "collect-test"} & set(redone)
@@ -101,6 +104,28 @@ def test_a_stage_stops_where_asked(tmp_path):
     assert spans(tmp_path) == ["prompts", "collect"]
     with pytest.raises(UsageError):
         run(recipe_file.parse(SMALL), tmp_path, until="distil")
+
+
+def test_a_stage_that_may_give_more_is_run_again(tmp_path):
+    context = start(recipe_file.parse(SMALL), tmp_path)
+    tries, path = [], tmp_path / "answers"
+
+    def action(_):
+        tries.append(len(tries))
+        path.write_text("the same")
+        return [path]
+
+    partly = Stage(
+        name="a", group="collect", inputs=1, needs=(), action=action, complete=lambda _: len(tries) > 1
+    )
+    after = Stage(name="b", group="select", inputs=1, needs=("a",), action=action)
+    runner = Runner(context)
+    runner.do(partly)
+    runner.do(after)
+    runner.do(partly)
+    runner.do(partly)
+    runner.do(after)  # what it reads is the same
+    assert tries == [0, 1, 2]
 
 
 def test_every_stage_belongs_to_a_verb_and_needs_earlier_ones(tmp_path):

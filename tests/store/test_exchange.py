@@ -55,7 +55,7 @@ def lines(path, *records):
 
 
 @pytest.mark.parametrize("format", ["openai", "sharegpt", "parquet"])
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(rows=st.lists(samples, min_size=1, max_size=4))
 def test_what_goes_out_comes_back(tmp_path_factory, format, rows):
     path = tmp_path_factory.mktemp("x") / ("out.parquet" if format == "parquet" else "out.jsonl")

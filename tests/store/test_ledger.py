@@ -98,7 +98,7 @@ def test_a_new_plan_replaces_the_old_one_of_that_purpose(tmp_path):
 def test_settled_is_never_reserved_or_settled_again(tmp_path):
     ledger, (key,) = planned(tmp_path / "l", ["a"])
     ledger.reserve(key, bound())
-    with pytest.raises(SpiritSafeError, match="is not waiting"):
+    with pytest.raises(SpiritSafeError, match="is in flight already"):
         ledger.reserve(key, bound())
     ledger.settle(key, reply(), 0.0)
     with pytest.raises(SpiritSafeError, match="has no reservation"):

@@ -76,7 +76,7 @@ samples = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(samples, max_size=5, unique_by=lambda s: s.request_hash), st.integers(1, 3))
 def test_round_trip(tmp_path_factory, rows, rows_per_shard):
     directory = tmp_path_factory.mktemp("shards")

@@ -49,7 +49,7 @@ def test_copies_fall_on_one_side(tmp_path: Path) -> None:
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.text(max_size=3).filter(str.strip), min_size=1, max_size=40),
     st.integers(0, 9),

@@ -8,7 +8,7 @@ from spiritsafe.errors import InputError, UsageError
 from spiritsafe.recipe import Teacher
 from spiritsafe.records import TeacherId
 from spiritsafe.teachers.api import ApiSampler
-from spiritsafe.teachers.connect import connect
+from spiritsafe.teachers.connect import connect, teacher_id
 from spiritsafe.teachers.folders import resolve_model
 
 SECRET = "sk-not-for-logs"
@@ -128,3 +128,16 @@ def test_every_shard_is_needed(tmp_path):
         resolve_model(str(path))
     safetensors(path / "model-2.safetensors")
     assert resolve_model(str(path)) == str(path)
+
+
+def test_an_impossible_port_is_named():
+    with pytest.raises(UsageError, match=r"not an address: http://127\.0\.0\.1:99999/v1"):
+        connect("http://127.0.0.1:99999/v1#m")
+
+
+def test_who_answers_is_known_without_a_key(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    settings = Teacher(model="openai:gpt-4.1", is_model="a/b")
+    assert teacher_id("openai:gpt-4.1", settings) == TeacherId(
+        wire_name="gpt-4.1", is_model="a/b", host="api.openai.com:443", channel="api"
+    )

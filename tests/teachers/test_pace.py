@@ -24,7 +24,7 @@ def round_trip(pacer: Pacer) -> None:
 
 
 def test_slow_start_doubles_per_round_trip_up_to_the_maximum():
-    pacer = Pacer(100, clock=Clock())
+    pacer = Pacer(100, clock=Clock(), start=16)
     seen = [pacer.limit]
     for _ in range(4):
         round_trip(pacer)
@@ -37,7 +37,7 @@ def test_a_small_maximum_is_the_start():
 
 
 def test_push_back_ends_the_slow_start():
-    pacer = Pacer(100, clock=Clock())
+    pacer = Pacer(100, clock=Clock(), start=16)
     pacer.failed(failure("http_429"), sent_at=0.0)
     assert pacer.limit == 12
     for _ in range(12):
@@ -62,7 +62,7 @@ def test_one_shrink_per_round_trip(reason):
 
 @pytest.mark.parametrize("reason", ["malformed_json", "truncated", "http_400", "empty_choices"])
 def test_other_failures_do_not_shrink(reason):
-    pacer = Pacer(64, clock=Clock())
+    pacer = Pacer(64, clock=Clock(), start=16)
     pacer.failed(failure(reason), sent_at=0.0)
     assert pacer.limit == 16
 

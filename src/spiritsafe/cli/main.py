@@ -81,7 +81,7 @@ def plan(recipe: Target = None, out: Out = None, set_: Set = None, as_json: Json
     loaded, folder = _resolve(recipe, out, set_)
     estimate = planning.plan(loaded, folder, talk=Talk())
     typer.echo(json.dumps(estimate.to_json()) if as_json else planning.describe(estimate))
-    _next(f"spiritsafe run {recipe or ''} --out {folder}".replace("  ", " "))
+    _next(f"spiritsafe run {folder}")  # its recipe.json holds what --set changed
 
 
 @app.command()

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from spiritsafe import recipe
 from spiritsafe.errors import CorruptData
 from spiritsafe.records import Prompt, Record, Reply, Request, Sampling, canonical_json, content_hash
-from spiritsafe.tasks.verifiers import Judge, build
+from spiritsafe.tasks.verifiers import UNVERIFIED, Judge, build
 
 KEY = "evaluation_key"
 NO_ANSWER, CUT_OFF = "no_answer", "cut_off"
@@ -172,21 +172,19 @@ def _answer_chunk(
 
 
 def _grade(name: str, prompt: Prompt, text: str | None, judge: Judge, *, cut_off: bool = False) -> Graded:
-    tags = dict(prompt.tags)
-    if text is None:
-        return Graded(
-            prompt_id=prompt.prompt_id, slice=name, correct=False, text="", reason=NO_ANSWER, tags=tags
-        )
-    found = judge(prompt, text)
-    reason = None if found.correct else CUT_OFF if cut_off else found.reason
+    found = judge(prompt, text or "")
+    # What nobody can judge is left out for all models alike, whatever became of one model's answer.
+    reason = found.reason
+    if reason != UNVERIFIED:
+        reason = NO_ANSWER if text is None else None if found.correct else CUT_OFF if cut_off else reason
     return Graded(
         prompt_id=prompt.prompt_id,
         slice=name,
-        correct=found.correct,
-        text=text,
-        extracted=found.extracted,
+        correct=found.correct and text is not None,
+        text=text or "",
+        extracted=found.extracted if text is not None else None,
         reason=reason,
-        tags=tags,
+        tags=dict(prompt.tags),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,7 @@ def assemble(
     speeds: Mapping[str, Mapping[str, Any]],
     costs: Costs,
     counts: Mapping[str, Any],
+    untouched: Collection[str] = (),
     verdict: str = "not checked",
 ) -> dict[str, Any]:
     """The result as JSON values.
@@ -51,7 +52,7 @@ def assemble(
     graded: for every model name (teacher, student, baseline, untrained, further arms) one list of judged
     answers per seed, all on the same problems. sizes: {"parameters", "bytes"}; speeds: `Speed.to_json()`
     (tokens/s and bytes); a model without either has null there. counts: what the report shows of the
-    collection, taken over as it is.
+    collection, taken over as it is. untouched: arms that had nothing to train on.
 
     Raises ValueError when models were judged on different problems, or a number is not finite.
     """
@@ -59,6 +60,7 @@ def assemble(
     _check_same_problems(tables)
     models = {
         name: _model(name, tables, recipe, sizes.get(name), speeds.get(name), costs.per_1k.get(name))
+        | ({"data": "none"} if name in untouched else {})
         for name in tables
     }
     gap = _gap(tables, recipe.seed)

@@ -15,7 +15,7 @@ from spiritsafe.pipeline.stage import Context
 from spiritsafe.recipe import Recipe
 from spiritsafe.records import Prompt, Request, Sample, Sampling, TeacherId, canonical_json, teacher_key
 from spiritsafe.rundir import file_sha256
-from spiritsafe.store.ledger import Ledger
+from spiritsafe.store.ledger import Ledger, Totals
 from spiritsafe.store.shards import MANIFEST, read_shards, write_shards
 from spiritsafe.tasks.base import load_task
 from spiritsafe.teachers.connect import connect
@@ -158,12 +158,13 @@ def ask(
 
 
 def teacher_of(context: Context, teacher: TeacherId) -> str:
-    """Whose answers are wanted: the teacher's key, and the weights of a model in this process.
+    """Whose answers are wanted: the teacher's key, its endpoint, and the weights of a model in this process.
 
     A local folder can hold other weights tomorrow; its old answers are then another teacher's.
     """
     if teacher.channel != "local":
-        return teacher_key(teacher)
+        wire = context.recipe.teacher.endpoint
+        return teacher_key(teacher) if wire == "chat" else f"{teacher_key(teacher)}#{wire}"
     return "#".join([teacher_key(teacher), *weights_of(resolve_model(context.recipe.teacher.model))])
 
 
@@ -187,7 +188,7 @@ async def _ask(context: Context, purpose: str, make_requests: MakeRequests) -> l
     try:
         requests = make_requests(teacher.teacher)
         with Ledger(context.run.ledger, recipe.budget) as ledger:
-            await collect(
+            totals = await collect(
                 requests,
                 teacher,
                 ledger,
@@ -196,10 +197,23 @@ async def _ask(context: Context, purpose: str, make_requests: MakeRequests) -> l
                 max_attempts=recipe.collect.max_attempts,
                 progress=lambda p: show(context, purpose, p),
             )
+            _note_failures(context, purpose, totals)
             _note_hint(context, teacher)
             return list(ledger.samples(purpose))
     finally:
         await teacher.close()
+
+
+def is_complete(context: Context, purpose: str) -> bool:
+    """False while requests of a purpose have failed for a reason that another run may not meet."""
+    with Ledger(context.run.ledger, context.recipe.budget) as ledger:
+        return not ledger.todo(purpose)
+
+
+def _note_failures(context: Context, purpose: str, totals: Totals) -> None:
+    if totals.failed:
+        why = ", ".join(f"{reason}: {count}" for reason, count in sorted(totals.reasons.items()))
+        context.talk.note(f"collect {purpose}: {totals.failed:,} requests failed ({why})")
 
 
 def _note_hint(context: Context, teacher: Sampler) -> None:

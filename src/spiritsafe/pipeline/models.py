@@ -15,6 +15,7 @@ from spiritsafe.recipe import Arm
 from spiritsafe.records import Message, canonical_json
 from spiritsafe.store.shards import read_shards
 from spiritsafe.tasks import verifiers
+from spiritsafe.teachers.connect import is_served
 from spiritsafe.teachers.folders import resolve_model
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 
 LEFT_OUT = "left_out.json"
-"""Stands in a student's folder instead of a model when there is nothing to train on."""
+"""Stands in a student's folder instead of a model when there is nothing to train on: the row is left out."""
+UNTOUCHED = "untouched.json"
+"""The same for an arm of bare answers: its row is the checkpoint as it was."""
 
 
 def model_names(recipe_arms: Mapping[str, Arm]) -> list[tuple[str, Arm, int]]:
@@ -32,7 +35,7 @@ def model_names(recipe_arms: Mapping[str, Arm]) -> list[tuple[str, Arm, int]]:
 
 def student_folder(context: Context, name: str, arm: Arm, seed: int) -> str:
     """The folder or repository of a student: trained here, or the checkpoint itself."""
-    if arm.data == "none" and arm.shrink is None:
+    if (arm.data == "none" and arm.shrink is None) or is_untouched(context, name, arm, seed):
         return resolve_model(context.recipe.student.model)
     return str(context.run.path / "students" / f"{name}-{seed}" / "model")
 
@@ -46,13 +49,14 @@ def train_arm(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Path
     recipe, label = context.recipe, f"{name}-{seed}"
     model, tokenizer = _initial(context, arm)
     folder = context.run.file("students", label, "training.json").parent
-    (folder / LEFT_OUT).unlink(missing_ok=True)
+    for mark in (LEFT_OUT, UNTOUCHED):
+        (folder / mark).unlink(missing_ok=True)
     if arm.data == "none":
         save_model(model, tokenizer, folder / "model")
         return _files(folder / "model")
     examples, validation = examples_of(context, arm)
     if not examples:
-        return [_leave_out(context, name, arm, seed)]
+        return [_do_without(context, name, arm, seed)]
     teacher = LocalModel.load(resolve_model(recipe.teacher.model)) if arm.divergence else None
     report = train(
         model,
@@ -77,16 +81,30 @@ def is_left_out(context: Context, name: str, arm: Arm, seed: int) -> bool:
     return arm.data != "none" and (context.run.path / "students" / f"{name}-{seed}" / LEFT_OUT).exists()
 
 
-def _leave_out(context: Context, name: str, arm: Arm, seed: int) -> Path:
-    """Note that the task has no such ground truth: a row less. Raises for the teacher's answers."""
+def is_untouched(context: Context, name: str, arm: Arm, seed: int) -> bool:
+    """True for an arm of bare answers where the task has none."""
+    return arm.data == "answers" and (context.run.path / "students" / f"{name}-{seed}" / UNTOUCHED).exists()
+
+
+def _do_without(context: Context, name: str, arm: Arm, seed: int) -> Path:
+    """Note that the task has no such ground truth: a row less, or an untrained baseline.
+
+    Raises SpiritSafeError where the teacher's answers are missing.
+    """
     if arm.data == "teacher":
         raise SpiritSafeError(
             f"nothing to train {name} on: no answer of the teacher passed the selection",
             hint="selected/counts.json in the run directory says why answers were dropped",
         )
-    kind = "worked solutions" if arm.data == "gold" else "reference answers"
-    context.talk.note(f"{name} is left out: the training prompts have no {kind}")
-    return context.run.write_json(f"students/{name}-{seed}/{LEFT_OUT}", {"reason": f"no {kind}"})
+    if arm.data == "answers" and arm.shrink is None:
+        context.talk.note(
+            f"{name} is the untouched checkpoint: the training prompts have no reference answers"
+        )
+        why, mark = "no reference answers", UNTOUCHED
+    else:
+        why, mark = "no worked solutions" if arm.data == "gold" else "no reference answers", LEFT_OUT
+        context.talk.note(f"{name} is left out: the training prompts have {why}")
+    return context.run.write_json(f"students/{name}-{seed}/{mark}", {"reason": why})
 
 
 def examples_of(context: Context, arm: Arm) -> tuple[list[Example], list[Example]]:
@@ -110,7 +128,7 @@ def _completions(context: Context, kind: str) -> list[tuple[str, tuple[Message, 
     prompts, verifier = data.asked_prompts(context), context.recipe.task.verifier
     if kind == "gold":
         return [(p.prompt_id, p.messages, p.solution) for p in prompts if p.solution is not None]
-    known = [p for p in prompts if p.answer is not None]
+    known = [p for p in prompts if verifiers.has_bare_answer(p, verifier)]
     return [(p.prompt_id, p.messages, verifiers.bare_answer(p, verifier)) for p in known]
 
 
@@ -157,7 +175,7 @@ def answer_test(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Pa
 def local_teacher(context: Context) -> str | None:
     """The teacher's folder or repository when it runs in this process, else None."""
     ref = context.recipe.teacher.model
-    return None if ref.startswith(("http://", "https://", "openai:")) else resolve_model(ref)
+    return None if is_served(ref) else resolve_model(ref)
 
 
 def time_models(context: Context) -> Iterable[Path]:

@@ -15,27 +15,28 @@ from spiritsafe.costs.economics import (
 from spiritsafe.costs.prices import price_of
 from spiritsafe.evaluate.grade import Graded, read_graded
 from spiritsafe.evaluate.result import Costs, assemble
-from spiritsafe.pipeline.models import is_left_out, model_names
+from spiritsafe.pipeline.models import is_left_out, is_untouched, model_names
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.records import Usage
 from spiritsafe.report.page import render
 from spiritsafe.store.ledger import Ledger
 from spiritsafe.store.shards import read_shards
-from spiritsafe.teachers.connect import connect
+from spiritsafe.teachers.connect import teacher_id
 
 
 def finish(context: Context) -> dict[str, Any]:
     """Write result.json and report.html; returns the result."""
-    speed = context.run.read_json("evaluation/speed.json")
+    recipe, speed = context.recipe, context.run.read_json("evaluation/speed.json")
     result = assemble(
         run=str(context.run.path),
         seconds=wall_s(context.run.read_lines("spans.jsonl")),
-        recipe=context.recipe,
+        recipe=recipe,
         graded=_graded(context),
         sizes=speed["sizes"],
         speeds=speed["speeds"],
         costs=_costs(context, speed["speeds"]),
         counts=_counts(context),
+        untouched={n for n, arm, seed in model_names(recipe.arms) if is_untouched(context, n, arm, seed)},
     )
     context.run.write_json("result.json", result)
     render(context.run)
@@ -69,14 +70,16 @@ def _ordered(rows: list[Graded]) -> list[Graded]:
 
 def _costs(context: Context, speeds: Mapping[str, Mapping[str, Any]]) -> Costs:
     settings = context.recipe.evaluate
-    usages = [sample.usage for sample in read_shards(context.run.path / "test_samples")]
+    samples = read_shards(context.run.path / "test_samples")
+    # A server that does not count leaves the cost of its answers unknown; 0 would be a lie.
+    usages = [s.usage for s in samples if s.usage.input_tokens + s.usage.output_tokens]
     per_1k = {
         name: _own_machine(usages, speed, settings.student_usd_per_hour) for name, speed in speeds.items()
     }
     if "teacher" in speeds:
         per_1k["teacher"] = _own_machine(usages, speeds["teacher"], settings.local_teacher_usd_per_hour)
     else:
-        teacher = connect(context.recipe.teacher.model, settings=context.recipe.teacher).teacher
+        teacher = teacher_id(context.recipe.teacher.model, context.recipe.teacher)
         per_1k["teacher"] = cost_per_1k(usages, price_of(context.recipe.teacher, teacher))
     with Ledger(context.run.ledger, context.recipe.budget) as ledger:
         spent = ledger.totals().spent_usd

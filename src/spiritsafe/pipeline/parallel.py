@@ -19,8 +19,6 @@ def do_together(runner: Runner, stages: Sequence[Stage], *, workers: int) -> Non
 
     With one worker they are done here, one after the other.
     """
-    for stage in stages:
-        runner.keys[stage.name] = runner.key(stage)
     if workers < 2 or len(stages) < 2:
         for stage in stages:
             runner.do(stage)

@@ -16,6 +16,7 @@ from spiritsafe.rundir import RunDir, file_sha256
 from spiritsafe.store.shards import MANIFEST
 from spiritsafe.talk import Talk
 from spiritsafe.tasks import verifiers
+from spiritsafe.teachers.connect import is_served
 from spiritsafe.teachers.folders import resolve_model
 from spiritsafe.workers import workers_for
 
@@ -77,7 +78,11 @@ def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
     yield Stage(
         name="prompts",
         group="collect",
-        inputs={"task": drawn, "files": _task_files(recipe), "seed": recipe.seed},
+        inputs={
+            "task": {**drawn, "gradable": verifiers.needs_reference(task.verifier)},
+            "files": _task_files(recipe),
+            "seed": recipe.seed,
+        },
         needs=(),
         action=data.write_prompts,
     )
@@ -95,6 +100,7 @@ def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
         inputs={"teacher": teacher, "collect": drawing},
         needs=asked,
         action=data.collect_answers,
+        complete=partial(data.is_complete, purpose=data.TRAIN),
     )
     yield Stage(
         name="select",
@@ -121,6 +127,7 @@ def _student_stages(recipe: Recipe) -> Iterable[Stage]:
                 "student": _model_inputs(recipe.student.model),
                 "train": recipe.train.model_dump(exclude={"checkpoint_steps"}),
                 "teacher": _teacher_inputs(recipe) if arm.divergence or arm.shrink else None,
+                "verifier": recipe.task.verifier.model_dump() if arm.data == "answers" else None,
                 "seed": recipe.seed + seed,
             },
             # Bare and worked answers come with the prompts; only teacher answers pass the selection.
@@ -139,6 +146,7 @@ def _measuring_stages(recipe: Recipe) -> Iterable[Stage]:
         inputs={"teacher": _teacher_inputs(recipe), "evaluate": measuring},
         needs=("prompts",),
         action=data.collect_test_answers,
+        complete=partial(data.is_complete, purpose=data.TEST),
     )
     yield Stage(
         name="evaluate-teacher",
@@ -183,7 +191,7 @@ def _teacher_inputs(recipe: Recipe) -> dict[str, Any]:
 
 def _model_inputs(ref: str) -> dict[str, Any]:
     """What identifies a model's content: its reference, and the hash of its weights when they are here."""
-    if ref.startswith(("http://", "https://", "openai:")):
+    if is_served(ref):
         return {"model": ref}
     return {"model": ref, "weights": data.weights_of(resolve_model(ref))}
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from spiritsafe import recipe_file
 from spiritsafe.errors import UsageError
 from spiritsafe.rundir import write_atomic
+
+HEADER = "# Written by the short form of `spiritsafe run`; `spiritsafe recipe show` lists every other key.\n"
 
 
 def write_recipe(
@@ -20,7 +25,8 @@ def write_recipe(
 ) -> Path:
     """Write the recipe that the short form means, beside the prompts' run; returns its path.
 
-    Raises UsageError when a recipe is named too, or when teacher or prompts are missing.
+    Raises UsageError when a recipe is named too, when teacher or prompts are missing, and when the file
+    there belongs to other prompts; RecipeError for values that no recipe may have.
     """
     if recipe is not None:
         raise UsageError(
@@ -32,7 +38,8 @@ def write_recipe(
             f"the short form of run needs {' and '.join(missing)}",
             hint="spiritsafe run --teacher URL#MODEL --student MODEL --prompts FILE --budget USD",
         )
-    value: dict[str, object] = {
+    path = Path("runs") / f"{prompts.stem}.yaml"
+    value: dict[str, Any] = {
         "name": prompts.stem,
         "task": {"kind": "jsonl", "path": str(prompts)},
         "teacher": {"model": teacher},
@@ -40,9 +47,17 @@ def write_recipe(
     }
     if budget_usd is not None:
         value["budget"] = {"usd": budget_usd}
-    path = Path("runs") / f"{prompts.stem}.yaml"
-    header = (
-        "# Written by the short form of `spiritsafe run`; `spiritsafe recipe show` lists every other key.\n"
-    )
-    write_atomic(path, header + yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+    found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if found and found.get("task", {}).get("path") != str(prompts):
+        raise UsageError(
+            f"{path} is the recipe of another prompt file", hint="rename one of the files, or edit the recipe"
+        )
+    # What the user has edited since stays.
+    merged = {
+        **found,
+        **{k: {**found.get(k, {}), **v} if isinstance(v, dict) else v for k, v in value.items()},
+    }
+    recipe_file.parse(copy.deepcopy(merged))
+    if merged != found:
+        write_atomic(path, HEADER + yaml.safe_dump(merged, sort_keys=False, allow_unicode=True))
     return path

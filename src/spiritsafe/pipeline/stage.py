@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Stage:
     """Names of the stages whose results are read."""
     action: Callable[[Context], Iterable[Path]]
     """Does the work and returns the files that are its result."""
+    complete: Callable[[Context], bool] = lambda context: True
+    """False when running the stage again may give more: it is then not kept, though later stages go on."""
     student: bool = False
     """Concerns one student alone: may be done beside the same stage of another."""
 
@@ -44,21 +46,20 @@ class Runner:
     """Runs stages in order, each at most once per key."""
 
     context: Context
-    keys: dict[str, str] = field(default_factory=dict)
 
     def key(self, stage: Stage) -> str:
-        """Identity of the stage's result: its inputs and the keys of what it needs."""
-        upstream = {name: self.keys[name] for name in stage.needs}
-        return content_hash("spiritsafe-stage-1", {"inputs": stage.inputs, "needs": upstream})
+        """Identity of the stage's result: its inputs, and what the stages that it needs have made."""
+        upstream = {name: self.context.run.outputs(name) for name in stage.needs}
+        return content_hash("spiritsafe-stage-2", {"inputs": stage.inputs, "needs": upstream})
 
     def do(self, stage: Stage) -> None:
         """Run a stage unless its result is present and valid."""
         context = self.context
-        self.keys[stage.name] = key = self.key(stage)
+        key = self.key(stage)
         if context.run.is_done(stage.name, key):
             context.talk.note(f"{stage.name}: done before, kept")
             return
         context.talk.note(f"{stage.name} ...")
         with context.run.span(stage.name):
             outputs = list(stage.action(context))
-        context.run.mark_done(stage.name, key, outputs)
+        context.run.mark_done(stage.name, key if stage.complete(context) else "incomplete", outputs)

@@ -151,11 +151,19 @@ def cost_rows(report: Report) -> list[tuple[str, str]]:
         if is_number(cost.get(f"per_1k_{name}"))
     ]
     if is_number(cost.get("break_even_requests")):
-        needed = cost["break_even_requests"]
-        rows.append(("Break-even", f"after {whole(needed)} requests" if needed else "from the first request"))
+        rows.append(("Break-even", _break_even(cost["break_even_requests"], report)))
     elif rows:
         rows.append(("Break-even", "never, or not computable from the known prices"))
     return rows
+
+
+def _break_even(requests: float, report: Report) -> str:
+    if not requests:
+        return "from the first request"
+    per_day = (report.recipe.get("evaluate") or {}).get("requests_per_day")
+    if per_day is None:
+        return f"after {whole(requests)} requests"
+    return f"after {whole(requests)} requests, {requests / per_day:,.1f} days at {whole(per_day)} a day"
 
 
 def cost_note(report: Report) -> str:

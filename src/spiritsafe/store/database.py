@@ -42,8 +42,9 @@ class Database:
         self._queue: list[Statement] = []  # for the transaction after the commit that is under way
         self._commit: Future[Any] | None = None
         self._told_by_commit: Waiters = []
-        self._scheduled = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # in which a commit is scheduled or under way
         self._broken: SpiritSafeError | None = None
+        self._told = False  # somebody has met the error
         self._lock = _lock(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -83,6 +84,7 @@ class Database:
         under way, whoever waits for the next one gets it.
         """
         self.check_usable()
+        self._leave_other_loop()
         if self._commit is not None:
             self._queue.append((sql, values, missing))
         else:
@@ -92,16 +94,17 @@ class Database:
         if not self._db.in_transaction:
             self._execute("BEGIN IMMEDIATE")
         changed = self._execute(sql, values).rowcount
-        if not self._scheduled and _loop_runs():
-            self._scheduled = True
+        loop = _running_loop()
+        if loop is not None and self._loop is None:
+            self._loop = loop
             # After this turn of the loop: everything that is ready now joins.
-            asyncio.get_running_loop().call_soon(self._begin_commit)
+            loop.call_soon(self._begin_commit)
         if missing is not None and not changed:
             raise SpiritSafeError(missing)
 
     def done(self) -> None:
         """End an operation: without a running loop it is committed now."""
-        if not self._scheduled and self._commit is None:
+        if _running_loop() is None:
             self.flush()
 
     @contextlib.contextmanager
@@ -120,6 +123,7 @@ class Database:
     async def committed(self) -> None:
         """Return when everything written so far is on disk; raises what kept it from getting there."""
         self.check_usable()
+        self._leave_other_loop()
         waiter = asyncio.get_running_loop().create_future()
         if self._commit is not None and not self._queue:
             self._told_by_commit.append(waiter)
@@ -133,7 +137,6 @@ class Database:
         """Commit now."""
         self.check_usable()
         self._end_commit()
-        self._scheduled = False
         if self._db.in_transaction:
             self._execute("COMMIT")
         waiters, self._waiters = self._waiters, []
@@ -146,6 +149,8 @@ class Database:
         try:
             if self._broken is None:
                 self.flush()
+            elif not self._told:
+                raise self._broken
         finally:
             self._thread.shutdown()
             self._release()
@@ -153,6 +158,7 @@ class Database:
     def check_usable(self) -> None:
         """Raise when the file is closed or an earlier statement failed."""
         if self._broken is not None:
+            self._told = True
             raise self._broken
         if self._lock < 0:
             raise SpiritSafeError(f"the ledger is closed: {self.path}")
@@ -177,9 +183,9 @@ class Database:
 
     def _begin_commit(self) -> None:
         """Hand the open transaction to the thread."""
-        self._scheduled = False
         usable = self._broken is None and self._lock >= 0
         if not usable or self._commit is not None or not self._db.in_transaction:
+            self._loop = None if self._commit is None else self._loop
             return
         self._told_by_commit, self._waiters = self._waiters, []
         commit = self._commit = self._thread.submit(self._db.execute, "COMMIT")
@@ -202,6 +208,7 @@ class Database:
         commit, self._commit = self._commit, None
         if commit is None:
             return
+        self._loop = None
         try:
             commit.result()
         except sqlite3.Error as error:
@@ -209,12 +216,25 @@ class Database:
         waiters, self._told_by_commit = self._told_by_commit, []
         _tell(waiters, None)
         queue, self._queue = self._queue, []
-        try:
-            for sql, values, missing in queue:
+        wrong: SpiritSafeError | None = None
+        for sql, values, missing in queue:
+            try:
                 self._write(sql, values, missing)
-        except SpiritSafeError as error:
-            self._fail(error)
-            raise
+            except SpiritSafeError as error:
+                if self._broken:
+                    raise
+                wrong = wrong or error
+        if wrong:  # nobody can tell whose it is, but what was right is kept
+            self._execute("COMMIT")
+            raise self._fail(wrong)
+
+    def _leave_other_loop(self) -> None:
+        """End what another event loop, which is over, has begun; nobody there will."""
+        if self._loop is not None and self._loop is not _running_loop():
+            self._end_commit()
+            self._loop = None
+            if self._db.in_transaction:
+                self._execute("COMMIT")
 
     def _break(self, error: sqlite3.Error) -> SpiritSafeError:
         return self._fail(_explain(self.path, error))
@@ -223,6 +243,7 @@ class Database:
         """Refuse further work with this error, and tell it to all who wait."""
         self._broken = self._broken or error
         waiters, self._waiters, self._told_by_commit = [*self._told_by_commit, *self._waiters], [], []
+        self._told = self._told or bool(waiters)
         _tell(waiters, self._broken)
         return self._broken
 
@@ -242,8 +263,8 @@ def _tell(waiters: Waiters, error: SpiritSafeError | None) -> None:
             waiter.set_exception(error)
 
 
-def _loop_runs() -> bool:
-    return asyncio._get_running_loop() is not None
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    return asyncio._get_running_loop()
 
 
 def _lock(path: Path) -> int:

@@ -131,7 +131,7 @@ class Ledger:
         """Problems of the file, one line each: damage that SQLite sees, requests without their hash."""
         found = [f"{self.path}: {row[0]}" for row in self._db.run("PRAGMA integrity_check") if row[0] != "ok"]
         for key, text in self._db.run("SELECT request_hash, request FROM requests"):
-            if Request.from_json(json.loads(text)).request_hash != key:
+            if not _is_hash_of(key, text):
                 found.append(f"{self.path}: request {key[:12]} was edited")
         return found
 
@@ -148,6 +148,8 @@ class Ledger:
         Raises BudgetReached, with nothing changed, when the bound does not fit into the budget, and
         SpiritSafeError when the request is settled or in flight already.
         """
+        if request_hash in self._standing:
+            raise SpiritSafeError(f"request {request_hash[:12]} is in flight already")
         pico = math.ceil(bound.usd * PICO)
         self._check_room(bound.tokens, pico)
         values = (bound.tokens, pico, time.time(), request_hash)
@@ -242,6 +244,13 @@ class Ledger:
             state = f"{self._tokens} of {most} tokens are charged"
             message = f"budget reached: {state}, the next request may take {tokens}"
             raise BudgetReached(message, hint=hint.format("tokens"))
+
+
+def _is_hash_of(key: str, text: str) -> bool:
+    try:
+        return Request.from_json(json.loads(text)).request_hash == key
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _above_bound(key: str, tokens: int, most_tokens: int, pico: int, most_pico: int) -> TeacherError:

@@ -18,6 +18,7 @@ from spiritsafe.teachers.local_sampler import LocalSampler
 from spiritsafe.teachers.sampler import Sampler
 
 OPENAI = "https://api.openai.com/v1"
+EXAMPLE = "for example http://127.0.0.1:8000/v1#Qwen/Qwen3-32B"
 
 
 def connect(ref: str, *, settings: Teacher | None = None) -> Sampler:
@@ -27,35 +28,50 @@ def connect(ref: str, *, settings: Teacher | None = None) -> Sampler:
     model folder.
     """
     settings = settings or Teacher(model=ref)
-    if ref.startswith("openai:"):
-        return _api(OPENAI, ref.removeprefix("openai:"), settings)
-    if ref.startswith(("http://", "https://")):
-        base, _, name = ref.partition("#")
-        return _api(base, name, settings)
+    if is_served(ref):
+        return ApiSampler(_address(ref)[0], teacher_id(ref, settings), settings)
     return LocalSampler.from_ref(ref, settings)
 
 
-def _api(base: str, name: str, settings: Teacher) -> ApiSampler:
-    url = urlsplit(base)
+def is_served(ref: str) -> bool:
+    """True for a teacher that is asked over the network."""
+    return ref.startswith(("http://", "https://", "openai:"))
+
+
+def teacher_id(ref: str, settings: Teacher) -> TeacherId:
+    """Who answers under `ref`, without a key and without asking. Raises UsageError for a bad address."""
+    if not is_served(ref):
+        return TeacherId(wire_name=ref, is_model=settings.is_model)
+    base, name = _address(ref)
+    try:
+        url = urlsplit(base)
+        port = url.port
+    except ValueError as error:
+        raise UsageError(f"not an address: {_shown(base)} ({error})", hint=EXAMPLE) from None
     if not name or not url.hostname:
         raise UsageError(
-            f"the teacher needs a server and a model name, got {_shown(base)}#{name}",
-            hint="for example http://127.0.0.1:8000/v1#Qwen/Qwen3-32B",
+            f"the teacher needs a server and a model name, got {_shown(base)}#{name}", hint=EXAMPLE
         )
     if url.username or url.password:
         raise UsageError(
             f"a URL may not carry a password: {_shown(base)}",
             hint="put the key in a variable: teacher.api_key_env",
         )
-    default = 443 if url.scheme == "https" else 80
     host = url.hostname if ":" not in url.hostname else f"[{url.hostname}]"
-    teacher = TeacherId(
-        wire_name=name, is_model=settings.is_model, host=f"{host}:{url.port or default}", channel="api"
-    )
-    return ApiSampler(base, teacher, settings)
+    port = port or (443 if url.scheme == "https" else 80)
+    return TeacherId(wire_name=name, is_model=settings.is_model, host=f"{host}:{port}", channel="api")
+
+
+def _address(ref: str) -> tuple[str, str]:
+    """(base URL, model name) of a served teacher."""
+    if ref.startswith("openai:"):
+        return OPENAI, ref.removeprefix("openai:")
+    base, _, name = ref.partition("#")
+    return base, name
 
 
 def _shown(base: str) -> str:
     """A URL without what may be secret in it."""
-    url = urlsplit(base)
-    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+    scheme, _, rest = base.partition("://")
+    server, slash, path = rest.partition("/")
+    return f"{scheme}://{server.rpartition('@')[2]}{slash}{path.partition('?')[0]}"

@@ -128,9 +128,11 @@ def _usage(value: Mapping[str, Any]) -> Usage:
     prompt = value.get("prompt_tokens_details") or {}
     completion = value.get("completion_tokens_details") or {}
     cached = prompt.get("cached_tokens")
+    read = _count(value.get("prompt_tokens"))
     return Usage(
-        input_tokens=_count(value.get("prompt_tokens")),
-        output_tokens=_count(value.get("completion_tokens")),
+        input_tokens=read,
+        # Some servers count reasoning in the total alone.
+        output_tokens=max(_count(value.get("completion_tokens")), _count(value.get("total_tokens")) - read),
         reasoning_tokens=_count(completion.get("reasoning_tokens")),
         # DeepSeek names it otherwise.
         cached_tokens=_count(value.get("prompt_cache_hit_tokens") if cached is None else cached),

@@ -116,8 +116,8 @@ class Stepper:
         return to_batch(rows, self.accelerator.device, packed=self.settings.packing)
 
     def _micro_batch_tokens(self) -> int:
-        whole = self.settings.batch_tokens
-        default = min(whole, CPU_MICRO_BATCH) if self.accelerator.device.type == "cpu" else whole
+        on_cpu = self.accelerator.device.type == "cpu"
+        default = CPU_MICRO_BATCH if on_cpu else self.settings.batch_tokens
         return self.settings.micro_batch_tokens or default
 
     def _backward(self, groups: list[list[Row]], loss_tokens: int) -> torch.Tensor:
@@ -182,15 +182,18 @@ def check_packing(stepper: Stepper, rows: Sequence[Row]) -> None:
 
     Attention is masked by positions; recurrent layers and some models' own code carry on regardless.
     """
+    device, pair = stepper.accelerator.device, rows[:2]
     student = stepper.accelerator.unwrap_model(stepper.student)
     student.eval()
-    device, pair = stepper.accelerator.device, rows[:2]
-    with torch.no_grad():
-        apart = student(*to_batch(pair, device).inputs)
-        packed = student(*to_batch(pair, device, packed=True).inputs)
+    for model in (student, stepper.teacher):
+        if model is None:
+            continue
+        with torch.no_grad():
+            apart = model(*to_batch(pair, device).inputs)
+            packed = model(*to_batch(pair, device, packed=True).inputs)
+        if (apart - packed).abs().max() > PACKING_TOLERANCE * apart.abs().max():
+            raise InputError("this model mixes packed rows", hint="set train.packing to false")
     student.train()
-    if (apart - packed).abs().max() > PACKING_TOLERANCE * apart.abs().max():
-        raise InputError("this model mixes packed rows", hint="set train.packing to false")
 
 
 def make_optimizer(model: Any, settings: Train) -> torch.optim.Optimizer:

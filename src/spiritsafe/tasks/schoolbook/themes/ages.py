@@ -30,7 +30,7 @@ TEMPLATES = (
             "{B} is {d} years older than {A}, who is {a}. What is the sum of their ages?",
             "{A} is {a}. {Her} neighbour {B} is {d} years older. What do their ages add up to?",
         ),
-        work="{B} is [b = a + d]. Together [a + b] years.",
+        work="The older one is [b = a + d]. Together [a + b] years.",
     ),
     _t(
         name="age_times_past",
@@ -52,7 +52,7 @@ TEMPLATES = (
             "{B} is {k} times as old as {A}, who is {a}. {C} is {d} years younger than {B}. What is the sum of the ages of {A} and {C}?",
             "{A} is {a}, {B} is {k} times as old. {C} is {d} years younger than {B}. What do the ages of {A} and {C} add up to?",
         ),
-        work="{B} is [b = a * k]. {C} is [c = b - d]. Together [a + c] years.",
+        work="The oldest is [b = a * k]. The third is [c = b - d]. Together [a + c] years.",
     ),
     _t(
         name="age_average",
@@ -64,7 +64,7 @@ TEMPLATES = (
             "{B} is {d} years older than {A}, who is {a}. How old are they on average?",
             "The ages of {A} and {B} are averaged. {A} is {a}, and {B} is {d} years older. What is the average?",
         ),
-        work="{B} is [b = a + d]. Together [t = a + b]. On average [t / 2] years.",
+        work="The older one is [b = a + d]. Together [t = a + b]. On average [t / 2] years.",
     ),
     _t(
         name="age_future_sum",
@@ -75,7 +75,7 @@ TEMPLATES = (
             "{B} is {d} years older than {A}, who is {a}. How old will they be together in {y} years?",
             "{A} is {a} now. {Her} neighbour {B} is {d} years older. What will their ages add up to {y} years from now?",
         ),
-        work="{B} is [b = a + d]. Then {A} is [e = a + y]. {B} is [f = b + y]. Together [e + f] years.",
+        work="The older one is [b = a + d]. Later the ages are [e = a + y] and [f = b + y]. Together [e + f] years.",
     ),
     _t(
         name="age_family",
@@ -86,6 +86,6 @@ TEMPLATES = (
             "{B} is {k} times as old as {A}, who is {a}. {C} is {d} years younger than {B}. A neighbour is {e} years older than {A} and {C} together. How old is the neighbour?",
             "{A} is {a} years old, {B} is {k} times as old, and {C} is {d} years younger than {B}. A tree is {e} years older than {A} and {C} together. How old is the tree?",
         ),
-        work="{B} is [b = a * k]. {C} is [c = b - d]. Together [t = a + c]. The answer is [t + e] years.",
+        work="The oldest is [b = a * k]. The third is [c = b - d]. Together [t = a + c]. The answer is [t + e] years.",
     ),
 )

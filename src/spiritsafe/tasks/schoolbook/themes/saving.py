@@ -98,7 +98,7 @@ TEMPLATES = (
             "For {w} weeks {A} saves ${s} and {B} saves ${r} each week. At the start {A} had ${h} and {B} nothing. How many dollars do they own together in the end?",
             "{B} puts ${r} a week into a box, {A} puts in ${s} a week, and ${h} is in it at the start. How many dollars are in the box after {w} weeks?",
         ),
-        work="{A} saves [x = s * w]. {B} saves [y = r * w]. Together [t = x + y]. In all [t + h] dollars.",
+        work="One saves [x = s * w]. The other saves [y = r * w]. Together [t = x + y]. In all [t + h] dollars.",
     ),
     _t(
         name="save_album_pages",

@@ -65,7 +65,7 @@ TEMPLATES = (
             "{A} and some friends, {k} people in all, share {n} bags of {b} {things} equally. Then {A} eats {e}. How many {things} are left for {A}?",
             "{n} packs of {b} {things} are divided equally among {k} children. {A} gives away {e} of {her} share. How many {does} {she} keep?",
         ),
-        work="There are [t = n * b]. Each gets [s = t / k]. {A} has [s - e] left.",
+        work="There are [t = n * b]. Each gets [s = t / k]. There are [s - e] left.",
     ),
     _t(
         name="share_join",
@@ -76,7 +76,7 @@ TEMPLATES = (
             "{A} brings {a} {things} and {B} brings {b}. All are divided equally among {k} children. {C}, one of the children, had {e} before. How many has {C} now?",
             "{a} {things} and {b} more are shared equally by {k} friends. One of them, {C}, already owned {e}. How many {things} does {C} own now?",
         ),
-        work="Together [t = a + b]. Each gets [s = t / k]. {C} has [s + e] now.",
+        work="Together [t = a + b]. Each gets [s = t / k]. In the end there are [s + e].",
     ),
     _t(
         name="share_boxes_extra",
@@ -99,7 +99,7 @@ TEMPLATES = (
             "From {n} bags of {b} {things}, {e} are eaten. The rest are divided equally among {k} children. {B}, one of the children, had {h} before. How many does {B} have now?",
             "{n} packs hold {b} {things} each. After {e} are lost, {k} friends share the rest equally. {B}, one of the friends, adds this share to {h} from home. How many {things} does {B} have then?",
         ),
-        work="There are [t = n * b]. After that [r = t - e] are left. Each gets [s = r / k]. {B} has [s + h] {things}.",
+        work="There are [t = n * b]. After that [r = t - e] are left. Each gets [s = r / k]. In the end there are [s + h] {things}.",
     ),
     _t(
         name="share_two_packs",

@@ -31,7 +31,7 @@ TEMPLATES = (
             "{n} {things} at ${p} each are paid for with ${m}. How many dollars of change does {A} get?",
             "With ${m} in hand, {A} pays for {n} {things}. Each {thing} costs ${p}. How many dollars remain?",
         ),
-        work="{A} pays [c = n * p]. {She:has} [m - c] dollars left.",
+        work="The {things} cost [c = n * p]. There are [m - c] dollars left.",
     ),
     _t(
         name="shop_discount",
