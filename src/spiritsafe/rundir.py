@@ -6,7 +6,7 @@
     prompts/ samples/ selected/ students/ evaluation/ report.html result.json
 
 Files appear whole or not at all: written under a temporary name, fsynced, renamed. A stage is done when
-its record carries the same key (recipe part + upstream keys) and every output still has its hash.
+its record carries the same key (recipe part + upstream outputs) and every output still has its hash.
 """
 
 from __future__ import annotations

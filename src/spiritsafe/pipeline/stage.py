@@ -22,6 +22,11 @@ class Context:
     talk: Talk
 
 
+def always(_context: Context) -> bool:
+    """Of a stage whose result is whole when it ends."""
+    return True
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
     """One stage of a run."""
@@ -35,7 +40,7 @@ class Stage:
     """Names of the stages whose results are read."""
     action: Callable[[Context], Iterable[Path]]
     """Does the work and returns the files that are its result."""
-    complete: Callable[[Context], bool] = lambda context: True
+    complete: Callable[[Context], bool] = always
     """False when running the stage again may give more: it is then not kept, though later stages go on."""
     student: bool = False
     """Concerns one student alone: may be done beside the same stage of another."""
