@@ -139,7 +139,9 @@ def test_a_null_gap_is_told_with_its_reason(copy):
 def test_a_part_that_is_missing_is_left_out(copy, missing):
     path = copy.path / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    Reader(render(copy).read_text())
+    text = Reader(render(copy).read_text()).text
+    assert "<html" not in text and "None" not in text
+    assert ("This run has no result yet." in text) == (missing == "result.json")
 
 
 def test_an_empty_run_directory_still_gives_a_page(tmp_path):

@@ -189,6 +189,8 @@ def test_budget_in_dollars_is_exact(tmp_path):
 def test_free_requests_fit_into_a_budget_of_nothing(tmp_path):
     ledger, (key,) = planned(tmp_path / "l", ["a"], Budget(usd=0))
     ledger.reserve(key, bound(usd=0.0))
+    ledger.settle(key, reply(), 0.0)
+    assert (ledger.totals().settled, ledger.totals().spent_usd) == (1, 0.0)
     ledger.close()
 
 

@@ -70,6 +70,8 @@ def test_same_answers_as_in_this_process(tmp_path: Path) -> None:
         pids = [worker.pid for worker in sampler._crew.workers]
         several = await asyncio.gather(*(sampler.sample(requests()[i : i + 2]) for i in (0, 2, 4)))
         top = await sampler.score([{"role": "user", "content": "a"}], "b", 2)
+        while sampler._crew._idle.qsize() < 2:  # one of them may still be importing its libraries
+            await asyncio.sleep(0.01)
         os.kill(pids[0], signal.SIGKILL)
         with pytest.raises(TeacherError, match="a process with the local teacher ended"):
             await asyncio.gather(*(sampler.sample(requests()) for _ in range(4)))
