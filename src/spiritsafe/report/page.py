@@ -7,18 +7,15 @@ from typing import Any
 
 import yaml
 
-from spiritsafe.evaluate.grade import Graded
-from spiritsafe.records import Prompt
-from spiritsafe.report import parts, pictures, words
-from spiritsafe.report.model import Comparison, Report, read
+from spiritsafe.report import facts, parts, pictures, words
+from spiritsafe.report.answers import side_by_side
+from spiritsafe.report.model import Report, read
 from spiritsafe.report.parts import text
 from spiritsafe.report.table import caption, ordered, percent, seconds, whole
 from spiritsafe.rundir import RunDir, write_atomic
-from spiritsafe.tasks.verifiers import WRONG
 
 # Nothing is loaded and nothing runs, whatever a model wrote into its answer.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-LONGEST = 1600  # characters of an answer that are shown
 
 
 def render(run: RunDir) -> Path:
@@ -71,7 +68,7 @@ def _models(report: Report) -> str:
         return parts.section("models", "Models", parts.note("No model has been evaluated in this run yet."))
     body = parts.model_table(report.result) + parts.note(caption(report.result, report.environment))
     models = ordered(report.result)
-    if scores := words.slice_table(models):
+    if scores := facts.slice_table(models):
         inner = parts.slice_table(scores, [name for name, _ in models])
         body += parts.details("Scores by slice, in numbers", inner)
     return parts.section("models", "Models", body)
@@ -85,7 +82,7 @@ def _pictures(report: Report) -> str:
 def _scores(report: Report) -> str:
     models = ordered(report.result)
     look = pictures.looks([name for name, _ in models])
-    scores = words.slice_table(models)
+    scores = facts.slice_table(models)
     if not scores:
         return ""
     drawn = {name: of_slice for name, of_slice in scores.items() if not name.startswith("theme ")}
@@ -98,10 +95,10 @@ def _cost(report: Report) -> str:
     models = ordered(report.result)
     look = pictures.looks([name for name, _ in models])
     picture = pictures.quality_against_cost(dict(models), look)
-    rows = words.cost_rows(report)
+    rows = facts.cost_rows(report)
     if not picture and not rows:
         return ""
-    body = parts.figure(picture, words.cost_note(report)) + parts.pairs(rows)
+    body = parts.figure(picture, facts.cost_note(report)) + parts.pairs(rows)
     return parts.section("cost", "Quality against cost", body)
 
 
@@ -143,67 +140,8 @@ def _data(report: Report) -> str:
     return parts.section("data", "What the student was trained on", body)
 
 
-def _answers(report: Report) -> str:
-    if not report.comparisons:
-        return ""
-    told = (
-        "Chosen to be informative, not representative: most show where the student gained on the baseline or "
-        "falls behind the teacher."
-    )
-    body = parts.note(told) + "".join(_comparison(i, c) for i, c in enumerate(report.comparisons, start=1))
-    return parts.section("answers", f"{_number(len(report.comparisons))} answers side by side", body)
-
-
-def _comparison(number: int, comparison: Comparison) -> str:
-    prompt = comparison.prompt
-    kind = words.KINDS.get(comparison.kind, "")
-    answers = "".join(
-        f'<section class="answer {"right" if graded.correct else "wrong"}">'
-        f"<h4>{text(name)} {parts.mark(graded.correct)}</h4>"
-        f"<pre>{_shortened(graded.text)}</pre>"
-        + (f"<p>{text(words.reason(graded.reason))}</p>" if _tells_more(graded) else "")
-        + "</section>"
-        for name, graded in comparison.answers.items()
-    )
-    first = next(iter(comparison.answers.values()))
-    return (
-        f'<article class="comparison"><h3><span>{number}</span> {text(kind)}</h3>'
-        f'<div class="problem">{_problem(prompt, first.prompt_id)}</div>'
-        f'<div class="answers">{answers}</div></article>'
-    )
-
-
-def _tells_more(graded: Graded) -> bool:
-    return not graded.correct and graded.reason not in (None, WRONG)
-
-
-def _problem(prompt: Prompt | None, prompt_id: str) -> str:
-    if prompt is None:
-        return f"<p>{text(prompt_id)}</p>"
-    turns = "".join(
-        f"<p>{_role(message['role'])}{_shortened(message['content'])}</p>" for message in prompt.messages
-    )
-    reference = f'<p class="reference">Reference: {_shortened(prompt.answer)}</p>' if prompt.answer else ""
-    return turns + reference
-
-
-def _role(role: str) -> str:
-    return "" if role == "user" else f"<b>{text(role)}:</b> "
-
-
-def _shortened(given: str) -> str:
-    left_out = len(given) - LONGEST
-    rest = f" <i>... ({whole(left_out)} more characters)</i>" if left_out > 0 else ""
-    return text(given[:LONGEST]) + rest
-
-
-def _number(n: int) -> str:
-    names = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
-    return names[n] if n < len(names) else str(n)
-
-
 def _spend(report: Report) -> str:
-    rows = words.spend_rows(report)
+    rows = facts.spend_rows(report)
     return parts.section("spend", "What it took to ask the teacher", parts.pairs(rows)) if rows else ""
 
 
@@ -229,7 +167,7 @@ def _code(written: str) -> str:
 
 
 def _environment(report: Report) -> str:
-    rows = words.environment_rows(report)
+    rows = facts.environment_rows(report)
     return parts.section("environment", "Environment", parts.pairs(rows)) if rows else ""
 
 
@@ -243,7 +181,7 @@ SECTIONS = (
     _pictures,
     _learning,
     _data,
-    _answers,
+    side_by_side,
     _spend,
     _time,
     _recipe,
