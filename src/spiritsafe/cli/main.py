@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from spiritsafe.cli import stores
-from spiritsafe.errors import SpiritSafeError, UsageError
+from spiritsafe.cli.common import Json, Out, Set, Target, next_command, resolve
+from spiritsafe.errors import SpiritSafeError
 from spiritsafe.talk import Talk
-
-if TYPE_CHECKING:
-    from spiritsafe.recipe import Recipe
 
 INTERRUPTED = 130
 
@@ -34,13 +33,6 @@ app = typer.Typer(
 recipe_app = typer.Typer(help="Recipes: the schema for editors, the bundled one.", no_args_is_help=True)
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(stores.app, name="store")
-
-Target = Annotated[
-    str | None, typer.Argument(help="A recipe file or a run directory; none is the bundled schoolbook run.")
-]
-Out = Annotated[Path | None, typer.Option("--out", help="Run directory; runs/NAME by default.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Override a key of the recipe: a.b=value.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.command()
@@ -64,9 +56,9 @@ def run(
         written = short.write_recipe(
             teacher=teacher, student=student, prompts=prompts, budget_usd=budget, recipe=recipe
         )
-        typer.echo(f"wrote the recipe: {written}", err=True)
+        typer.echo(f"wrote the recipe: {written}\n{textwrap.indent(written.read_text(), '    ')}", err=True)
         recipe = str(written)
-    loaded, folder = _resolve(recipe, out, overrides)
+    loaded, folder = resolve(recipe, out, overrides)
     if fresh:
         _put_aside(folder)
     result = pipeline.run(loaded, folder, talk=Talk())
@@ -78,10 +70,10 @@ def plan(recipe: Target = None, out: Out = None, set_: Set = None, as_json: Json
     """What a run will take in tokens, money and time, from a small measured sample."""
     from spiritsafe.pipeline import plan as planning
 
-    loaded, folder = _resolve(recipe, out, set_)
+    loaded, folder = resolve(recipe, out, set_)
     estimate = planning.plan(loaded, folder, talk=Talk())
     typer.echo(json.dumps(estimate.to_json()) if as_json else planning.describe(estimate))
-    _next(f"spiritsafe run {folder}")  # its recipe.json holds what --set changed
+    next_command(f"spiritsafe run {folder}")  # its recipe.json holds what --set changed
 
 
 @app.command()
@@ -120,13 +112,15 @@ def recipe_schema() -> None:
     from spiritsafe.recipe import schema
 
     typer.echo(json.dumps(schema(), indent=1))
+    next_command("spiritsafe init")
 
 
 @recipe_app.command("show")
 def recipe_show(recipe: Target = None, set_: Set = None) -> None:
     """The recipe with every default written out, as JSON."""
-    loaded, _ = _resolve(recipe, None, set_)
+    loaded, _ = resolve(recipe, None, set_)
     typer.echo(json.dumps(loaded.to_json(), indent=1))
+    next_command(f"spiritsafe plan {recipe or ''}".rstrip())
 
 
 @app.callback(invoke_without_command=True)
@@ -165,38 +159,23 @@ def _print_error(error: SpiritSafeError) -> None:
         typer.echo(f"hint: {error.hint}", err=True)
 
 
-def _resolve(target: str | None, out: Path | None, overrides: list[str] | None) -> tuple[Recipe, Path]:
-    """The recipe and run directory that a verb's arguments mean."""
-    from spiritsafe import recipe_file
-
-    if target is not None and Path(target).is_dir():
-        written = Path(target) / "recipe.json"
-        if not written.exists():
-            raise UsageError(
-                f"not a run directory: {target}", hint="it has no recipe.json; give a recipe file"
-            )
-        return recipe_file.load(written, overrides), out or Path(target)
-    path = Path(target) if target is not None else recipe_file.bundled_path()
-    loaded = recipe_file.load(path, overrides)
-    return loaded, out or Path("runs") / loaded.name
-
-
 def _until(verb: str, target: str | None, out: Path | None, set_: list[str] | None, as_json: bool) -> None:
     from spiritsafe.pipeline import run as pipeline
 
-    loaded, folder = _resolve(target, out, set_)
+    loaded, folder = resolve(target, out, set_)
     result = pipeline.run(loaded, folder, until=verb, talk=Talk())
     if verb == "report":
         _print_result(folder, result, as_json)
         return
     typer.echo(json.dumps({"run": str(folder), "done": verb}) if as_json else f"{verb}: done in {folder}")
     following = pipeline.GROUPS[pipeline.GROUPS.index(verb) + 1]
-    _next(f"spiritsafe {following} {folder}")
+    next_command(f"spiritsafe {following} {folder}")
 
 
 def _print_result(folder: Path, result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result, allow_nan=False))
+        _after_run(folder)
         return
     from rich.console import Console
 
@@ -207,11 +186,11 @@ def _print_result(folder: Path, result: dict[str, Any], as_json: bool) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(terminal(result, RunDir(folder).read_json("environment.json")))
     typer.echo(f"report: {folder / 'report.html'}")
-    _next(f"spiritsafe store ls {folder}")
+    _after_run(folder)
 
 
-def _next(command: str) -> None:
-    typer.echo(f"next: {command}", err=True)
+def _after_run(folder: Path) -> None:
+    next_command(f'spiritsafe ask {folder} "YOUR QUESTION" --who both')
 
 
 def _put_aside(folder: Path) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spiritsafe.cli.common import Json, Run, next_command
 from spiritsafe.errors import CorruptData
 
-app = typer.Typer(help="Stored answers: list, verify, export, import.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-Run = Annotated[Path, typer.Argument(help="A run directory.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+    from spiritsafe.store.rows import Totals
+    from spiritsafe.store.shards import StoreSummary
+
+app = typer.Typer(help="Stored answers: list, verify, export, import.", no_args_is_help=True)
 
 
 @app.command("ls")
@@ -26,7 +30,12 @@ def list_(run: Run, as_json: Json = False) -> None:
     if as_json:
         value = {"ledger": totals.to_json() if totals else None, "parts": [part.to_json() for part in parts]}
         typer.echo(json.dumps(value))
-        return
+    else:
+        _show(totals, parts)
+    next_command(f"spiritsafe store verify {run}")
+
+
+def _show(totals: Totals | None, parts: Sequence[StoreSummary]) -> None:
     if totals:
         typer.echo(
             f"ledger: {totals.settled + totals.rejected:,} settled, {totals.failed:,} failed, "
@@ -54,6 +63,7 @@ def verify(run: Run, as_json: Json = False) -> None:
         )
     if not as_json:
         typer.echo("all is well")
+    next_command(f"spiritsafe store export {run} answers.jsonl")
 
 
 @app.command()
@@ -70,14 +80,17 @@ def export(
 
     count = Store(run).export(to, format, part=part, rejected=rejected)
     _done(as_json, {"written": count, "file": str(to)}, f"{count:,} samples written to {to}")
+    next_command(f"spiritsafe export {run} --to hf")
 
 
 @app.command("import")
 def import_(
     run: Run,
     file: Annotated[Path, typer.Argument(help="File to read: answers somebody has already.")],
-    origin: Annotated[str | None, typer.Option(help="Who answered, such as gpt-4.1@api.openai.com.")] = None,
-    date: Annotated[str | None, typer.Option(help="ISO date of the answers.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Who answered: openai:gpt-4.1, http(s)://host/v1#MODEL or MODEL@HOST.")
+    ] = None,
+    date: Annotated[str | None, typer.Option(help="When: 2026-05 or 2026-05-31.")] = None,
     format: Annotated[
         str, typer.Option(help="auto, openai, sharegpt, parquet, alpaca, openai-batch.")
     ] = "auto",
@@ -86,12 +99,16 @@ def import_(
 ) -> None:
     """Add answers that were made elsewhere; the next select takes them in."""
     from spiritsafe.store.store import Store
+    from spiritsafe.teachers.connect import origin_of
 
+    origin = origin_of(teacher) if teacher and teacher.strip() else None
     count = Store.take_in(run, file, format, origin=origin, date=date, batch_input=batch_input)
     _done(as_json, {"imported": count}, f"{count:,} new samples in {run / 'imported'}")
+    begun = (run / "recipe.json").exists()
+    next_command(f"spiritsafe run {run}" if begun else f"spiritsafe run RECIPE --out {run}")
 
 
-def _describe(part: Any) -> None:
+def _describe(part: StoreSummary) -> None:
     name = Path(part.directory).name
     typer.echo(f"{name}: {part.rows:,} rows, {part.bytes:,} bytes, {part.accepted:,} accepted")
     for reason, count in part.rejected.items():

@@ -13,6 +13,7 @@ the user's to state: nobody else can know whose words these are. One bad line, a
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import date as Date
@@ -65,7 +66,7 @@ def import_samples(
 ) -> list[Sample]:
     """Samples of a foreign file, in its order, with channel "import".
 
-    `origin` names who answered, such as gpt-4o@api.openai.com; `date` is the ISO date of the answers.
+    `origin` names who answered, such as gpt-4o@api.openai.com; `date` is their ISO date or month.
     `batch_input` is the JSONL that was sent to the Batch API: it holds the prompts, which the output does
     not. Failed requests of a batch come as rejected samples with the reason. Costs are 0: they were paid
     elsewhere. Raises UsageError without origin or date, InputError naming file and line.
@@ -83,15 +84,18 @@ def import_samples(
 
 
 def _provenance(origin: str | None, date: str | None) -> tuple[str, str]:
-    cure = "name who answered and when, such as --origin gpt-4o@api.openai.com --date 2026-03-31"
+    cure = "name who answered and when, such as --teacher openai:gpt-4.1 --date 2026-05"
     if not origin or not origin.strip():
         raise UsageError("an import needs an origin", hint=cure)
     if not date:
         raise UsageError("an import needs a date", hint=cure)
     try:
-        return origin.strip(), Date.fromisoformat(date).isoformat()
+        # A month is exact enough for logs; the day is then left out rather than made up.
+        month = re.fullmatch(r"\d{4}-\d{2}", date)
+        whole = Date.fromisoformat(f"{date}-01" if month else date).isoformat()
     except ValueError:
         raise UsageError(f"not an ISO date: {date!r}", hint=cure) from None
+    return origin.strip(), whole[:7] if month else whole
 
 
 def _sample(turn: Turn, origin: str, date: str, seen: Counter[str]) -> Sample:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from spiritsafe.errors import UsageError
 from spiritsafe.recipe import Teacher
-from spiritsafe.records import TeacherId
+from spiritsafe.records import TeacherId, teacher_key
 from spiritsafe.teachers.api import ApiSampler
 from spiritsafe.teachers.local_sampler import LocalSampler
 from spiritsafe.teachers.sampler import Sampler
@@ -60,6 +60,23 @@ def teacher_id(ref: str, settings: Teacher) -> TeacherId:
     host = url.hostname if ":" not in url.hostname else f"[{url.hostname}]"
     port = port or (443 if url.scheme == "https" else 80)
     return TeacherId(wire_name=name, is_model=settings.is_model, host=f"{host}:{port}", channel="api")
+
+
+def origin_of(ref: str) -> str:
+    """The key of a teacher whose answers are brought along: `teacher_key` as a run would have it.
+
+    `ref` is openai:MODEL, http(s)://host/v1#MODEL, hf:REPO, bundled:NAME, or the key itself, MODEL@HOST.
+    Raises UsageError for anything else: nobody else can know whose words these are.
+    """
+    if is_served(ref) or ref.startswith(("hf:", "bundled:")):
+        return teacher_key(teacher_id(ref, Teacher(model=ref)))
+    name, at, host = ref.strip().rpartition("@")
+    if not (name and at and host):
+        raise UsageError(
+            f"not the name of a teacher: {ref!r}",
+            hint="openai:MODEL, http(s)://host/v1#MODEL, hf:REPO, or MODEL@HOST for any other provider",
+        )
+    return f"{name}@{host}"
 
 
 def _address(ref: str) -> tuple[str, str]:
