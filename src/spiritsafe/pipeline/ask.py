@@ -1,0 +1,86 @@
+"""One question put to the models of a run: the trained student, its teacher, any other row of the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spiritsafe.errors import TeacherError, UsageError
+from spiritsafe.pipeline import data, models
+from spiritsafe.pipeline.stage import Context
+from spiritsafe.recipe import Recipe
+from spiritsafe.records import Prompt, Reply, Request, Sampling
+from spiritsafe.rundir import RunDir
+from spiritsafe.store.ledger import Ledger
+from spiritsafe.talk import Talk
+from spiritsafe.tasks.jsonl import to_prompt
+
+BOTH = ("student", "teacher")
+PURPOSE = "ask"
+"""In the ledger: questions count against the run's budget, and the same question is paid once."""
+
+
+def ask(
+    recipe: Recipe, out: str | Path, question: str, who: str = "student", *, talk: Talk | None = None
+) -> dict[str, Reply]:
+    """Greedy answers by model name. The question is posed as a training prompt was, system message included.
+
+    `who` is student, teacher, both, or an arm of the recipe. Raises UsageError for an unknown or untrained
+    arm, BudgetReached where the question to the teacher does not fit, and what `collect` raises.
+    """
+    context = Context(recipe=recipe, run=RunDir(out), talk=talk or Talk(quiet=True))
+    names = BOTH if who == "both" else (who,)
+    for name in names:
+        _check(context, name)
+    prompt = to_prompt({"prompt": question}, recipe.task.system)
+    return {
+        name: _teacher(context, prompt) if name == "teacher" else _student(context, name, prompt)
+        for name in names
+    }
+
+
+def _check(context: Context, name: str) -> None:
+    if name == "teacher":
+        return
+    if name not in context.recipe.arms:
+        allowed = ", ".join(["both", "teacher", *context.recipe.arms])
+        raise UsageError(f"nobody to ask: {name!r}", hint=f"--who is one of {allowed}")
+    arm = context.recipe.arms[name]
+    if models.is_left_out(context, name, arm, 0):
+        raise UsageError(f"{name} was left out of this run: the task has nothing to train it on")
+    folder = models.student_folder(context, name, arm, 0)
+    if Path(folder).is_relative_to(context.run.path) and not (Path(folder) / "config.json").exists():
+        raise UsageError(
+            f"{name} is not trained yet in {context.run.path}", hint=f"spiritsafe train {context.run.path}"
+        )
+
+
+def _sampling(context: Context) -> Sampling:
+    return Sampling(max_tokens=context.recipe.evaluate.max_tokens)
+
+
+def _student(context: Context, name: str, prompt: Prompt) -> Reply:
+    from spiritsafe.teachers.local import LocalModel
+
+    model = LocalModel.load(models.student_folder(context, name, context.recipe.arms[name], 0))
+    request = Request(
+        prompt_id=prompt.prompt_id, messages=prompt.messages, teacher=name, sampling=_sampling(context)
+    )
+    return model.generate([request])[0]
+
+
+def _teacher(context: Context, prompt: Prompt) -> Reply:
+    """The teacher's answer, from the ledger where it was given before."""
+    with context.run.locked():
+        samples = data.ask(context, [prompt], _sampling(context), PURPOSE)
+        if not samples:
+            with Ledger(context.run.ledger, context.recipe.budget) as ledger:
+                reasons = ", ".join(ledger.totals(PURPOSE).reasons)
+            raise TeacherError(f"the teacher did not answer: {reasons}", hint="ask again, or see its log")
+    sample = samples[0]
+    return Reply(
+        text=sample.text,
+        reasoning=sample.reasoning,
+        finish_reason=sample.finish_reason,
+        usage=sample.usage,
+        model=sample.origin.teacher,
+    )
