@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spiritsafe.errors import CorruptData, SpiritSafeError
 from spiritsafe.records import Origin, Sample, Usage
-from spiritsafe.store.shards import list_store, read_shards, verify, write_shards
+from spiritsafe.store.shards import read_shards, verify, write_shards
 
 ORIGIN = Origin(teacher="m@local", channel="local", fingerprint=None, date="2026-01-02")
 
@@ -243,32 +243,3 @@ def test_an_answer_that_is_not_text_is_named_and_the_old_set_stays(tmp_path):
     with pytest.raises(SpiritSafeError, match=half.request_hash[:12]):
         write_shards([sample(1), half, sample(3)], tmp_path, rows_per_shard=1)
     assert contents(tmp_path) == before
-
-
-def test_list_store_counts_by_decision_and_origin(tmp_path):
-    other = replace(ORIGIN, teacher="gpt@api.x.com", channel="api")
-    rows = [
-        sample(1, accepted=True),
-        sample(2, accepted=False, reject_reason="wrong"),
-        sample(3, accepted=False, reject_reason="wrong", origin=other),
-        sample(4, accepted=False, reject_reason="too_long"),
-    ]
-    write_shards([sample(n) for n in range(3)], tmp_path / "samples")
-    files = write_shards(rows, tmp_path / "selected", rows_per_shard=2)
-    (tmp_path / "prompts").mkdir()
-    first, second = list_store(tmp_path)
-    assert (first.directory, first.rows, first.undecided) == (str(tmp_path / "samples"), 3, 3)
-    assert (second.rows, second.accepted, second.undecided) == (4, 1, 0)
-    assert second.rejected == {"too_long": 1, "wrong": 2}
-    assert second.origins == {"gpt@api.x.com (api)": 1, "m@local (local)": 3}
-    assert second.bytes == sum(path.stat().st_size for path in files[:-1])
-    assert second.problems == ()
-    assert list_store(tmp_path / "selected") == [second]
-
-
-def test_list_store_shows_damage_and_counts_the_rest(tmp_path):
-    first, *_ = write_shards([sample(n) for n in range(4)], tmp_path, rows_per_shard=2)
-    first.write_bytes(b"")
-    (summary,) = list_store(tmp_path)
-    assert summary.rows == 2
-    assert len(summary.problems) == 1

@@ -10,12 +10,10 @@ structs, all text is plain strings: pandas and Hugging Face datasets read a shar
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +85,8 @@ def write_shards(samples: Iterable[Sample], directory: Path, rows_per_shard: int
 def read_shards(directory: Path) -> list[Sample]:
     """All samples, sorted by request hash. Raises CorruptData naming the file that is damaged or missing."""
     samples: list[Sample] = []
-    for path, entry in _entries(directory):
-        samples += [Sample.from_json(row) for row in _load(path, entry).to_pylist()]
+    for path, entry in entries(directory):
+        samples += [Sample.from_json(row) for row in load(path, entry).to_pylist()]
     return samples
 
 
@@ -96,74 +94,16 @@ def verify(directory: Path) -> list[str]:
     """Every problem of a shard set, one line each; empty when all is well."""
     problems: list[str] = []
     try:
-        entries = list(_entries(directory))
+        shards = list(entries(directory))
     except CorruptData as error:
         return [error.message]
-    for path, entry in entries:
+    for path, entry in shards:
         try:
-            _load(path, entry)
+            load(path, entry)
         except CorruptData as error:
             problems.append(error.message)
-    strangers = set(directory.glob("*.parquet")) - {path for path, _ in entries}
+    strangers = set(directory.glob("*.parquet")) - {path for path, _ in shards}
     return problems + [f"not in the manifest: {path}" for path in sorted(strangers)]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoreSummary(Record):
-    """What `store ls` shows of one shard set."""
-
-    directory: str
-    rows: int
-    bytes: int
-    accepted: int
-    undecided: int
-    """Rows before selection."""
-    rejected: Mapping[str, int]
-    """Rows per reason."""
-    origins: Mapping[str, int]
-    """Rows per origin: teacher key and channel."""
-    problems: tuple[str, ...]
-    """What `verify` found; the counts are of the readable shards."""
-
-
-def list_store(run_dir: Path) -> list[StoreSummary]:
-    """A summary of each shard set in a folder: the folder itself and its direct children."""
-    candidates = [run_dir, *sorted(path for path in run_dir.glob("*") if path.is_dir())]
-    return [_summary(path) for path in candidates if (path / MANIFEST).exists()]
-
-
-def _summary(directory: Path) -> StoreSummary:
-    decisions: Counter[str | None] = Counter()
-    origins: Counter[str] = Counter()
-    rows = size = 0
-    with contextlib.suppress(CorruptData):  # damage shows in `problems`
-        for path, entry in _entries(directory):
-            with contextlib.suppress(CorruptData):
-                table = _load(path, entry)
-                rows, size = rows + table.num_rows, size + entry["bytes"]
-                decisions.update(
-                    _decision(row) for row in table.select(["accepted", "reject_reason"]).to_pylist()
-                )
-                origins.update(f"{o['teacher']} ({o['channel']})" for o in table["origin"].to_pylist())
-    accepted, undecided = decisions.pop("", 0), decisions.pop(None, 0)
-    rejected = {str(reason): count for reason, count in sorted(decisions.items(), key=str)}
-    return StoreSummary(
-        directory=str(directory),
-        rows=rows,
-        bytes=size,
-        accepted=accepted,
-        undecided=undecided,
-        rejected=rejected,
-        origins=dict(sorted(origins.items())),
-        problems=tuple(verify(directory)),
-    )
-
-
-def _decision(row: Mapping[str, Any]) -> str | None:
-    """None before selection, '' accepted, otherwise the reason."""
-    if row["accepted"] is None:
-        return None
-    return "" if row["accepted"] else row["reject_reason"] or "no reason"
 
 
 def _write_shard(rows: list[Sample], directory: Path, number: int) -> dict[str, Any]:
@@ -214,7 +154,7 @@ def _manifest(entries: list[dict[str, Any]]) -> dict[str, Any]:
     return {**body, "sha256": content_hash(FORMAT, body)}
 
 
-def _entries(directory: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def entries(directory: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The manifest's shards. Raises CorruptData when it is missing, damaged or edited."""
     path = directory / MANIFEST
     try:
@@ -231,7 +171,7 @@ def _entries(directory: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         yield directory / entry["file"], entry
 
 
-def _load(path: Path, entry: Mapping[str, Any]) -> Any:
+def load(path: Path, entry: Mapping[str, Any]) -> Any:
     """One shard as a pyarrow table, after its bytes proved right."""
     try:
         data = path.read_bytes()
@@ -259,7 +199,7 @@ def _make(directory: Path) -> None:
 def _listed(directory: Path) -> set[Path]:
     """The shards of a whole manifest; none when it is missing or damaged."""
     try:
-        return {path for path, _ in _entries(directory)}
+        return {path for path, _ in entries(directory)}
     except CorruptData:
         return set()
 

@@ -9,7 +9,8 @@ from spiritsafe.records import Sample
 from spiritsafe.store.exchange import export_samples, import_samples
 from spiritsafe.store.ledger import Ledger
 from spiritsafe.store.rows import Totals
-from spiritsafe.store.shards import MANIFEST, StoreSummary, list_store, read_shards, verify, write_shards
+from spiritsafe.store.shards import MANIFEST, read_shards, verify, write_shards
+from spiritsafe.store.summary import StoreSummary, list_store
 
 PARTS = ("selected", "samples", "imported", "test_samples")
 """Folders of shards in a run directory; an export takes the first that exists unless one is named."""
