@@ -313,6 +313,25 @@ def test_unknown_custom_id_and_unreadable_files(tmp_path):
     assert all(name in error.value.hint for name in IMPORT_FORMATS)
 
 
+def test_two_batch_requests_of_one_name_are_refused(tmp_path):
+    sent = lines(tmp_path / "in.jsonl", asked("a", "2 + 2?"), asked("a", "3 + 3?"))
+    with pytest.raises(InputError, match="line 2: its custom_id is that of an earlier line"):
+        import_samples(lines(tmp_path / "out.jsonl", batch_line("a", "4")), batch_input=sent, **WHO)
+
+
+def test_a_count_that_no_file_can_hold_is_refused(tmp_path):
+    body = {"choices": [{"message": {"content": "4"}}], "usage": {"prompt_tokens": 10**30}}
+    got = lines(tmp_path / "out.jsonl", batch_line("a", response={"status_code": 200, "body": body}))
+    with pytest.raises(InputError, match="line 1: prompt_tokens must be a number of tokens"):
+        import_samples(got, "openai-batch", **WHO)
+
+
+def test_a_column_of_another_kind_is_refused(tmp_path):
+    pq.write_table(pa.table({"messages": [5]}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="row 1: messages must be a list"):
+        import_samples(tmp_path / "a.parquet", **WHO)
+
+
 def test_windows_files_are_read(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n\r\n")
     assert len(import_samples(tmp_path / "a.jsonl", **WHO)) == 1

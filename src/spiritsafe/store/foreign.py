@@ -1,4 +1,4 @@
-"""Readers of other tools' files: records one at a time, each checked, each turned into question and answer.
+"""The formats of other tools: each record checked and turned into question and answer.
 
 A record that does not fit stops the reading with the file, its place in it and what was expected; what the
 record says is never repeated, because errors are pasted into bug reports.
@@ -6,31 +6,32 @@ record says is never repeated, because errors are pasted into bug reports.
 
 from __future__ import annotations
 
-import itertools
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Any
 
 from spiritsafe.errors import InputError
 from spiritsafe.records import Message, Usage
+from spiritsafe.store.foreign_files import (
+    Malformed,
+    count_of,
+    json_records,
+    list_of,
+    maybe_text,
+    object_of,
+    parquet_records,
+    read,
+    text_of,
+)
 
 IMPORT_FORMATS = ("openai", "sharegpt", "alpaca", "parquet", "openai-batch")
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bard": "assistant"}
 NO_USAGE = Usage()
 
-Item = TypeVar("Item")
 Prompts = Mapping[str, tuple[Message, ...]]
-
-
-class Malformed(Exception):
-    """What a record lacks; the reader adds file and place."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +61,32 @@ def read_turns(path: Path, format: str, prompts: Prompts | None = None) -> Itera
         "parquet": _from_columns,
         "openai-batch": lambda record: _from_batch(record, prompts),
     }
-    records = _parquet_records(path) if format == "parquet" else _json_records(path)
-    return _read(path, records, parsers[format], f"a record of the format {format}")
+    records = parquet_records(path) if format == "parquet" else json_records(path)
+    return read(path, records, parsers[format], f"a record of the format {format}")
 
 
 def batch_prompts(path: Path) -> dict[str, tuple[Message, ...]]:
     """custom_id -> messages, from the JSONL file that was sent to the Batch API."""
+    prompts: dict[str, tuple[Message, ...]] = {}
 
     def parse(record: Any) -> Iterator[tuple[str, tuple[Message, ...]]]:
+        name = text_of(record, "custom_id")
+        if name in prompts:  # which of the two an answer belongs to could not be told
+            raise Malformed("its custom_id is that of an earlier line")
         body = record.get("body") if isinstance(record, dict) else None
-        turns = [_message(turn, "role", "content", {}) for turn in _list(body, "messages")]
-        yield _text(record, "custom_id"), tuple(turns)
+        turns = [_message(turn, "role", "content", {}) for turn in list_of(body, "messages")]
+        yield name, tuple(turns)
 
-    return dict(_read(path, _json_records(path), parse, "a line of a Batch input file"))
+    for name, messages in read(path, json_records(path), parse, "a line of a Batch input file"):
+        prompts[name] = messages
+    return prompts
 
 
 def detect_format(path: Path) -> str:
     """The import format of a file, from its suffix or its first record. Raises InputError when unclear."""
     if path.suffix == ".parquet":
         return "parquet"
-    first = next((record for _, record in _json_records(path)), None)
+    first = next((record for _, record in json_records(path)), None)
     keys = set(first) if isinstance(first, dict) else set()
     marks = {
         "openai": {"messages"},
@@ -96,42 +103,34 @@ def detect_format(path: Path) -> str:
     )
 
 
-def _read(
-    path: Path, records: Iterator[tuple[str, Any]], parse: Callable[[Any], Iterator[Item]], what: str
-) -> Iterator[Item]:
-    for place, record in records:
-        try:
-            yield from parse(record)
-        except Malformed as problem:
-            hint = f"expected {what}; nothing was imported"
-            raise InputError(f"{path}, {place}: {problem}", hint) from None
-
-
 def _from_openai(record: Any) -> Iterator[Turn]:
-    yield _conversation(_list(record, "messages"), "role", "content", {})
+    yield _conversation(list_of(record, "messages"), "role", "content", {})
 
 
 def _from_sharegpt(record: Any) -> Iterator[Turn]:
-    yield _conversation(_list(record, "conversations"), "from", "value", SHAREGPT_ROLES)
+    yield _conversation(list_of(record, "conversations"), "from", "value", SHAREGPT_ROLES)
 
 
 def _from_alpaca(record: Any) -> Iterator[Turn]:
     instruction, extra, system = (
-        _text(record, "instruction"),
-        _maybe(record, "input"),
-        _maybe(record, "system"),
+        text_of(record, "instruction"),
+        maybe_text(record, "input"),
+        maybe_text(record, "system"),
     )
     question: Message = {"role": "user", "content": f"{instruction}\n\n{extra}" if extra else instruction}
     start: list[Message] = [{"role": "system", "content": system}] if system else []
-    yield Turn(messages=(*start, question), text=_text(record, "output"))
+    yield Turn(messages=(*start, question), text=text_of(record, "output"))
 
 
 def _from_columns(record: Any) -> Iterator[Turn]:
     """A Parquet row: `messages`, or `prompt` and `completion` as texts or lists of messages."""
     sides = (("prompt", "user"), ("completion", "assistant"))
-    turns = record.get("messages") or [turn for key, role in sides for turn in _as_turns(record, key, role)]
+    if record.get("messages"):
+        turns = list_of(record, "messages")
+    else:
+        turns = [turn for key, role in sides for turn in _as_turns(record, key, role)]
     turn = _conversation(turns, "role", "content", {})
-    reasoning = _maybe(record, "reasoning_content")
+    reasoning = maybe_text(record, "reasoning_content")
     yield Turn(turn.messages, turn.text, turn.reasoning if reasoning is None else reasoning, _name(record))
 
 
@@ -142,12 +141,12 @@ def _name(record: Any) -> str | None:
 
 def _as_turns(record: Any, key: str, role: str) -> list[Any]:
     value = record.get(key)
-    return [{"role": role, "content": value}] if isinstance(value, str) else _list(record, key)
+    return [{"role": role, "content": value}] if isinstance(value, str) else list_of(record, key)
 
 
 def _from_batch(record: Any, prompts: Prompts | None) -> Iterator[Turn]:
     """One line of a Batch output: every choice is a turn, a failed request a rejected one."""
-    name = _text(record, "custom_id")
+    name = text_of(record, "custom_id")
     if prompts is not None and name not in prompts:
         raise Malformed("its custom_id is not in the batch input file")
     messages = prompts[name] if prompts is not None else ()
@@ -158,10 +157,10 @@ def _from_batch(record: Any, prompts: Prompts | None) -> Iterator[Turn]:
         return
     body = response.get("body")
     usage = _usage(body)
-    for number, choice in enumerate(_list(body, "choices")):
+    for number, choice in enumerate(list_of(body, "choices")):
         # Billed once for all choices of a request.
         yield _choice(
-            choice, messages, name, usage if number == 0 else NO_USAGE, _maybe(body, "system_fingerprint")
+            choice, messages, name, usage if number == 0 else NO_USAGE, maybe_text(body, "system_fingerprint")
         )
 
 
@@ -171,13 +170,13 @@ def _choice(
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         raise Malformed("response.body.choices[].message must be an object")
-    text = _maybe(message, "content")
+    text = maybe_text(message, "content")
     return Turn(
         messages=messages,
         text=text or "",
-        reasoning=_maybe(message, "reasoning_content") or None,
+        reasoning=maybe_text(message, "reasoning_content") or None,
         prompt_id=name,
-        finish_reason=_maybe(choice, "finish_reason") or "stop",
+        finish_reason=maybe_text(choice, "finish_reason") or "stop",
         usage=usage,
         fingerprint=fingerprint,
         reject_reason="batch_no_text" if text is None else None,
@@ -193,13 +192,16 @@ def _code(error: Any, status: Any) -> str:
 
 
 def _usage(body: Any) -> Usage:
-    usage = _object(body, "usage")
-    prompt, completion = _object(usage, "prompt_tokens_details"), _object(usage, "completion_tokens_details")
+    usage = object_of(body, "usage")
+    prompt, completion = (
+        object_of(usage, "prompt_tokens_details"),
+        object_of(usage, "completion_tokens_details"),
+    )
     return Usage(
-        input_tokens=_count(usage, "prompt_tokens"),
-        output_tokens=_count(usage, "completion_tokens"),
-        reasoning_tokens=_count(completion, "reasoning_tokens"),
-        cached_tokens=_count(prompt, "cached_tokens"),
+        input_tokens=count_of(usage, "prompt_tokens"),
+        output_tokens=count_of(usage, "completion_tokens"),
+        reasoning_tokens=count_of(completion, "reasoning_tokens"),
+        cached_tokens=count_of(prompt, "cached_tokens"),
     )
 
 
@@ -208,11 +210,11 @@ def _conversation(turns: Any, role: str, content: str, roles: Mapping[str, str])
     messages = [_message(turn, role, content, roles) for turn in turns]
     if not messages or messages[-1]["role"] != "assistant":
         raise Malformed("the last message must be the assistant's answer")
-    return Turn(tuple(messages[:-1]), messages[-1]["content"], _maybe(turns[-1], "reasoning_content"))
+    return Turn(tuple(messages[:-1]), messages[-1]["content"], maybe_text(turns[-1], "reasoning_content"))
 
 
 def _message(turn: Any, role: str, content: str, roles: Mapping[str, str]) -> Message:
-    said = _text(turn, role)
+    said = text_of(turn, role)
     name = roles.get(said, said)
     if name not in ROLES:
         raise Malformed(f"{role} must be one of {', '.join([*roles, *ROLES])}")
@@ -220,91 +222,5 @@ def _message(turn: Any, role: str, content: str, roles: Mapping[str, str]) -> Me
     if isinstance(parts, list):  # content parts, as the OpenAI API has them
         if not all(isinstance(part, dict) and part.get("type") == "text" for part in parts):
             raise Malformed(f"{content} must be text; images, audio and tool calls are not imported")
-        return {"role": name, "content": "".join(_text(part, "text") for part in parts)}
-    return {"role": name, "content": _text(turn, content)}
-
-
-def _object(record: Any, key: str) -> dict[str, Any]:
-    value = record.get(key) if isinstance(record, dict) else None
-    if value is not None and not isinstance(value, dict):
-        raise Malformed(f"{key} must be an object")
-    return value or {}
-
-
-def _count(record: Mapping[str, Any], key: str) -> int:
-    value = record.get(key) or 0
-    if not isinstance(value, int) or value < 0:
-        raise Malformed(f"{key} must be a number of tokens")
-    return value
-
-
-def _list(record: Any, key: str) -> list[Any]:
-    value = record.get(key) if isinstance(record, dict) else None
-    if not isinstance(value, list) or not value:
-        raise Malformed(f"{key} must be a list that is not empty")
-    return value
-
-
-def _text(record: Any, key: str) -> str:
-    value = _maybe(record, key)
-    if value is None:
-        raise Malformed(f"{key} must be a string")
-    return value
-
-
-def _maybe(record: Any, key: str) -> str | None:
-    """A string of a record, or None. Half a surrogate pair is JSON but not text: no file can hold it."""
-    value = record.get(key) if isinstance(record, dict) else None
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise Malformed(f"{key} must be a string")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise Malformed(f"{key} holds half a surrogate pair, which is not text") from None
-    return value
-
-
-def _parquet_records(path: Path) -> Iterator[tuple[str, Any]]:
-    """(row, record), 1,024 rows in memory at a time."""
-    number = itertools.count(1)
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(1024):
-                for row in batch.to_pylist():
-                    yield f"row {next(number)}", row
-    except (pa.ArrowException, OSError):
-        raise InputError(f"not a readable Parquet file: {path}") from None
-
-
-def _json_records(path: Path) -> Iterator[tuple[str, Any]]:
-    """(line, record) of JSON lines, one in memory at a time, or (item, record) of one JSON array."""
-    try:
-        with open(path, "rb") as file:
-            lines = (
-                (number, line) for number, line in enumerate(file, 1) if line.strip(b" \t\r\n\xef\xbb\xbf")
-            )
-            first = next(lines, None)
-            if first is not None and first[1].lstrip(b"\xef\xbb\xbf \t")[:1] == b"[":
-                items = _parse(path, first[0], first[1] + file.read())
-                yield from ((f"item {number}", item) for number, item in enumerate(items, 1))
-            elif first is not None:
-                for number, line in itertools.chain([first], lines):
-                    yield f"line {number}", _parse(path, number, line.rstrip(b"\r\n"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _parse(path: Path, number: int, data: bytes) -> Any:
-    hint = "expected one JSON object per line, in UTF-8; nothing was imported"
-    try:
-        return json.loads(data.decode("utf-8-sig"))
-    except json.JSONDecodeError as error:
-        line = number + error.lineno - 1
-        problem = f"not valid JSON: {error.msg} (column {error.colno})"
-        raise InputError(f"{path}, line {line}: {problem}", hint) from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}, line {number}: not UTF-8 text", hint) from None
-    except (ValueError, RecursionError):  # a number of thousands of digits; thousands of open brackets
-        raise InputError(f"{path}, line {number}: not JSON of a sensible size", hint) from None
+        return {"role": name, "content": "".join(text_of(part, "text") for part in parts)}
+    return {"role": name, "content": text_of(turn, content)}
