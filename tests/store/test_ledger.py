@@ -353,6 +353,13 @@ def test_a_ledger_of_another_version_is_refused(tmp_path):
         Ledger(tmp_path / "l")
 
 
+def test_a_ledger_that_cannot_be_opened_is_named_and_leaves_no_lock(tmp_path):
+    (tmp_path / "l").mkdir()
+    for _ in range(2):
+        with pytest.raises(SpiritSafeError, match=r"cannot use the ledger .*: unable to open"):
+            Ledger(tmp_path / "l")
+
+
 def test_a_full_disk_is_reported_and_nothing_settled_is_lost(tmp_path):
     ledger, keys = planned(tmp_path / "l", "ab")
     ledger.reserve(keys[0], bound())

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +21,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from spiritsafe.errors import CorruptData, SpiritSafeError
+from spiritsafe.errors import SpiritSafeError
+from spiritsafe.store import sqlite_file
 
 Statement = tuple[str, Sequence[Any], str | None]
 Waiters = list["asyncio.Future[None]"]
@@ -45,15 +45,12 @@ class Database:
         self._loop: asyncio.AbstractEventLoop | None = None  # in which a commit is scheduled or under way
         self._broken: SpiritSafeError | None = None
         self._told = False  # somebody has met the error
-        self._lock = _lock(path)
+        self._lock = sqlite_file.lock(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
-            self.run("PRAGMA journal_mode = WAL")
-            self.run("PRAGMA synchronous = FULL")
-            self._check(tables, version)
+            self._db = sqlite_file.connect(path, tables, version)
         except BaseException:
-            self._release()
+            os.close(self._lock)
             raise
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
@@ -163,24 +160,6 @@ class Database:
         if self._lock < 0:
             raise SpiritSafeError(f"the ledger is closed: {self.path}")
 
-    def _check(self, tables: str, version: int) -> None:
-        (found,) = self.run("PRAGMA user_version").fetchone()
-        if found == 0 and self.run("SELECT COUNT(*) FROM sqlite_master").fetchone() == (0,):
-            self._create(tables, version)
-        elif found != version:
-            raise CorruptData(
-                f"not a ledger of version {version}: {self.path} says version {found}",
-                hint="open it with the release that wrote it, or name another file",
-            )
-        if self.run("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise _corrupt(self.path)
-
-    def _create(self, tables: str, version: int) -> None:
-        try:
-            self._db.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {version}; COMMIT;")
-        except sqlite3.Error as error:
-            raise self._break(error) from None
-
     def _begin_commit(self) -> None:
         """Hand the open transaction to the thread."""
         usable = self._broken is None and self._lock >= 0
@@ -237,7 +216,7 @@ class Database:
                 self._execute("COMMIT")
 
     def _break(self, error: sqlite3.Error) -> SpiritSafeError:
-        return self._fail(_explain(self.path, error))
+        return self._fail(sqlite_file.explain(self.path, error))
 
     def _fail(self, error: SpiritSafeError) -> SpiritSafeError:
         """Refuse further work with this error, and tell it to all who wait."""
@@ -265,41 +244,3 @@ def _tell(waiters: Waiters, error: SpiritSafeError | None) -> None:
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
     return asyncio._get_running_loop()
-
-
-def _lock(path: Path) -> int:
-    """An advisory lock that the kernel drops when the process ends, however it ends.
-
-    It is on a file beside: closing a second handle of the database itself would drop SQLite's own locks.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise SpiritSafeError(f"cannot open the ledger {path}: {error.strerror}") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise SpiritSafeError(
-            f"the ledger is in use: {path}", hint="wait for the other run or stop it"
-        ) from None
-    return handle
-
-
-def _explain(path: Path, error: sqlite3.Error) -> SpiritSafeError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return _corrupt(path)
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        hint = "free some space and run the same command again; everything settled is kept"
-        return SpiritSafeError(f"cannot write the ledger {path}: {error}", hint=hint)
-    return SpiritSafeError(f"cannot use the ledger {path}: {error}")
-
-
-def _corrupt(path: Path) -> CorruptData:
-    return CorruptData(
-        f"damaged ledger: {path}",
-        hint=f"keep a copy, rescue what can be read (sqlite3 {path} .recover | sqlite3 rescued.sqlite), "
-        "or move it away and collect again",
-    )
