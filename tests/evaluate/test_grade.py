@@ -134,3 +134,15 @@ def test_what_nobody_can_judge_is_left_out_for_all_models_alike(tmp_path):
     teacher = grade_replies({"test": bare}, {}, NUMERIC)
     assert {row.reason for row in [*student, *teacher]} == {"unverified"}
     assert {row.reason for row in grade_replies({"test": PROMPTS["test"]}, {}, NUMERIC)} == {"no_answer"}
+
+
+def test_rows_without_a_score_are_read_as_right_or_wrong(tmp_path):
+    rows = grade_replies({"test": PROMPTS["test"][:2]}, {"t0": "#### 0", "t1": "#### 7"}, NUMERIC)
+    path = tmp_path / "teacher.jsonl"
+    old = [{key: value for key, value in row.to_json().items() if key != "score"} for row in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in old))
+    assert [row.score for row in read_graded(path)] == [1.0, 0.0]
+    assert read_graded(path) == rows
+    path.write_text(json.dumps({**rows[0].to_json(), "score": 1.5}) + "\n")
+    with pytest.raises(CorruptData, match=r"teacher\.jsonl"):
+        read_graded(path)

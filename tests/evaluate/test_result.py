@@ -124,3 +124,23 @@ def test_models_judged_on_different_problems_are_refused():
 def test_nan_is_refused_with_its_place():
     with pytest.raises(ValueError, match=r"result\.cost\.spent_usd is nan"):
         result(costs=Costs(spent_usd=float("nan")))
+
+
+def partly(shift, n=100):
+    """Answers of which parts are right: scores 0, 0.25, ... 1 in turn, and `shift` more of it."""
+    scores = [min((i % 5) / 4 + shift, 1.0) for i in range(n)]
+    return [
+        Graded(prompt_id=f"p{i}", slice="test", correct=score == 1, score=score, text="")
+        for i, score in enumerate(scores)
+    ]
+
+
+def test_scores_between_right_and_wrong_are_averaged_with_a_bootstrap_interval():
+    graded = {"teacher": [partly(0.5)], "student": [partly(0.25)], "baseline": [partly(0.0)]}
+    value = result(graded=graded)
+    score = value["models"]["student"]["task_score"]
+    # 0.25, 0.5, 0.75, 1 and 1 in turn: mean 0.7, standard deviation 0.2915, error of the mean of 100 0.0292
+    assert score["value"] == pytest.approx(0.7)
+    assert score["high"] - score["low"] == pytest.approx(2 * 1.96 * 0.0292, rel=0.05)
+    assert value["models"]["student"]["difference"]["value"] == pytest.approx(-0.15)
+    assert value["gap_closed"]["value"] == pytest.approx(0.2 / 0.35)

@@ -81,7 +81,7 @@ def test_the_result_is_said_first_and_in_words(finished, reader):
     gap = finished.read_json("result.json")["gap_closed"]["value"]
     assert f"The student closes {100 * gap:.0f} % of the gap between baseline and teacher" in reader.text
     assert "27 % of the size and 2.7 times the speed" in reader.text
-    assert "On 240 held-out problems the student solves" in reader.text
+    assert "On 240 held-out problems the student scores" in reader.text
 
 
 def test_nothing_is_loaded_and_nothing_runs(reader):

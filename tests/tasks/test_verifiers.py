@@ -11,7 +11,14 @@ from spiritsafe.errors import InputError, RecipeError
 from spiritsafe.recipe import Verifier
 from spiritsafe.records import Prompt
 from spiritsafe.tasks import extract
-from spiritsafe.tasks.verifiers import UNVERIFIED, answer_key, bare_answer, build, has_bare_answer
+from spiritsafe.tasks.verifiers import (
+    UNVERIFIED,
+    Judgement,
+    answer_key,
+    bare_answer,
+    build,
+    has_bare_answer,
+)
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
@@ -190,3 +197,11 @@ def test_math_worker_compares_expressions() -> None:
     assert judge(asked("x+1"), r"$\boxed{1+x}$").correct
     assert judge(asked("7"), r"\boxed{8}").reason == "wrong_answer"
     assert judge(asked("7"), "no idea").reason == "no_answer"
+
+
+def test_a_score_is_one_or_zero_unless_it_is_given() -> None:
+    assert (Judgement(correct=True).score, Judgement(correct=False).score) == (1.0, 0.0)
+    assert Judgement(correct=False, score=0.5).score == 0.5
+    for score in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="lies in"):
+            Judgement(correct=False, score=score)

@@ -1,4 +1,4 @@
-"""Right or wrong: let a model answer the test prompts, and judge answers that are already there.
+"""Right, wrong or in part: let a model answer the test prompts, and judge answers that are already there.
 
 The file of a model's answers begins with a line that names what it was made for; then come the rows in
 a fixed order, chunk by chunk. A run that was killed goes on behind the last whole chunk, and chunks are
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from spiritsafe import recipe
 from spiritsafe.errors import CorruptData
 from spiritsafe.records import Prompt, Record, Reply, Request, Sampling, canonical_json, content_hash
-from spiritsafe.tasks.verifiers import UNVERIFIED, Judge, build
+from spiritsafe.tasks.verifiers import UNVERIFIED, Judge, build, checked_score
 
 KEY = "evaluation_key"
 NO_ANSWER, CUT_OFF = "no_answer", "cut_off"
@@ -38,12 +38,17 @@ class Graded(Record):
     slice: str
     """"test" is the standard test; other slices are reported apart."""
     correct: bool
+    score: float = None  # type: ignore[assignment]
+    """In [0, 1]: what the task score is the mean of; 1 or 0 where it is not given (older files)."""
     text: str
     extracted: str | None = None
     """What the verifier took for the answer."""
     reason: str | None = None
     """Why it is wrong: the verifier's word, `cut_off` at max_tokens, or `no_answer`."""
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "score", checked_score(self.score, self.correct))
 
 
 def answer(
@@ -97,7 +102,7 @@ def read_graded(path: Path) -> list[Graded]:
     rows, _ = _whole_lines(path)
     try:
         return [Graded.from_json(row) for row in rows if KEY not in row]
-    except TypeError:
+    except (TypeError, ValueError):
         raise CorruptData(f"damaged file: {path}", hint="delete it and run again; it is made anew") from None
 
 
@@ -181,6 +186,7 @@ def _grade(name: str, prompt: Prompt, text: str | None, judge: Judge, *, cut_off
         prompt_id=prompt.prompt_id,
         slice=name,
         correct=found.correct and text is not None,
+        score=found.score if text is not None else 0.0,
         text=text or "",
         extracted=found.extracted if text is not None else None,
         reason=reason,

@@ -89,7 +89,7 @@ def assemble(
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Judged answers of one model: scores (S seeds, N problems), 1 is right."""
+    """Judged answers of one model: scores (S seeds, N problems) in [0, 1], 1 is right."""
 
     places: list[Place]
     tags: list[Mapping[str, str]]
@@ -102,7 +102,7 @@ class _Table:
         places = [[(row.slice, row.prompt_id) for row in rows] for rows in kept]
         if any(other != places[0] for other in places[1:]):
             raise ValueError("the seeds of an arm were judged on different problems")
-        scores = np.array([[float(row.correct) for row in rows] for rows in kept])
+        scores = np.array([[row.score for row in rows] for rows in kept])
         return cls(places[0], [row.tags for row in kept[0]], scores.reshape(len(kept), len(places[0])))
 
     def of_slice(self, name: str) -> Scores:

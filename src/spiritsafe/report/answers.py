@@ -7,7 +7,7 @@ from spiritsafe.records import Prompt
 from spiritsafe.report import parts, words
 from spiritsafe.report.model import Comparison, Report
 from spiritsafe.report.parts import text
-from spiritsafe.report.table import whole
+from spiritsafe.report.table import percent, whole
 from spiritsafe.tasks.verifiers import WRONG
 
 LONGEST = 1600  # characters of an answer that are shown
@@ -31,7 +31,7 @@ def _comparison(number: int, comparison: Comparison) -> str:
         f'<section class="answer {"right" if graded.correct else "wrong"}">'
         f"<h4>{text(name)} {parts.mark(graded.correct)}</h4>"
         f"<pre>{_shortened(graded.text)}</pre>"
-        + (f"<p>{text(words.reason(graded.reason))}</p>" if _tells_more(graded) else "")
+        + "".join(f"<p>{text(said)}</p>" for said in _told(graded))
         + "</section>"
         for name, graded in comparison.answers.items()
     )
@@ -43,8 +43,12 @@ def _comparison(number: int, comparison: Comparison) -> str:
     )
 
 
-def _tells_more(graded: Graded) -> bool:
-    return not graded.correct and graded.reason not in (None, WRONG)
+def _told(graded: Graded) -> list[str]:
+    """What is to be said of a wrong answer beside that it is wrong."""
+    if graded.correct:
+        return []
+    why = [words.reason(graded.reason)] if graded.reason not in (None, WRONG) else []
+    return why + ([f"score {percent(graded.score)}"] if graded.score else [])
 
 
 def _problem(prompt: Prompt | None, prompt_id: str) -> str:

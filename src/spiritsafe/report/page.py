@@ -87,7 +87,7 @@ def _scores(report: Report) -> str:
         return ""
     drawn = {name: of_slice for name, of_slice in scores.items() if not name.startswith("theme ")}
     picture = pictures.slice_scores(drawn or scores, look)
-    body = parts.figure(picture, "Points are shares of problems solved, bars their 95 % intervals.")
+    body = parts.figure(picture, "Points are task scores, bars their 95 % intervals.")
     return parts.section("scores", "Scores by difficulty and slice", body)
 
 

@@ -77,7 +77,7 @@ def _scored(score: Json) -> str:
 def _who(report: Report, name: str) -> str:
     data = report.models.get(name, {}).get("data")
     names = {
-        "student": "the student solves",
+        "student": "the student scores",
         "teacher": "the teacher",
         "baseline": f"the baseline, the same checkpoint {_baseline_data(data)},",
         "untrained": "the untrained checkpoint",
@@ -142,6 +142,11 @@ def definitions(report: Report) -> list[tuple[str, str]]:
             "without a teacher.",
         ),
         (
+            "Task score",
+            "The mean over the test problems: 1 for a right answer, 0 for a wrong one, and between the two "
+            "where the verifier counts parts, such as the fields of a JSON answer.",
+        ),
+        (
             "Gap closed",
             "(student - baseline) / (teacher - baseline) on the standard test, with a paired bootstrap "
             "over the problems (and over trainings, where there are several). Not given when the teacher is "
@@ -149,8 +154,8 @@ def definitions(report: Report) -> list[tuple[str, str]]:
         ),
         (
             "Interval",
-            "95 %: Wilson for one training, bootstrap over problems and trainings for several. With one "
-            "training it says nothing about how much another seed would differ.",
+            "95 %: Wilson for one training judged right or wrong, else bootstrap over problems and "
+            "trainings. With one training it says nothing about how much another seed would differ.",
         ),
         (
             "Speed",

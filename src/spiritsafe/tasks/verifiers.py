@@ -44,10 +44,23 @@ class Judgement(Record):
     """What a verifier found."""
 
     correct: bool
+    score: float = None  # type: ignore[assignment]
+    """In [0, 1]; where the verifier knows only right and wrong, 1 or 0."""
     reason: str | None = None
     """None when correct; otherwise short and stable, such as no_number, wrong_answer, timeout."""
     extracted: str | None = None
     """The answer in normal form, where one was found."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "score", checked_score(self.score, self.correct))
+
+
+def checked_score(score: float | None, correct: bool) -> float:
+    """The score, 1 or 0 where none is given. Raises ValueError outside [0, 1]."""
+    value = float(correct if score is None else score)
+    if not 0 <= value <= 1:
+        raise ValueError(f"a score lies in [0, 1], got {value}")
+    return value
 
 
 Judge = Callable[[Prompt, str], Judgement]
