@@ -6,7 +6,7 @@ pipeline/run.py), so a key lives where its consequence lives.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -83,10 +83,12 @@ class Price(Section):
     output_per_million: Annotated[float, Field(ge=0)]
 
 
-class Teacher(Section):
-    """Who answers the prompts."""
+class ModelAccess(Section):
+    """Which model is asked, and how it is reached."""
 
-    model: str = "bundled:teacher"
+    section: ClassVar[str]
+    """Name of the recipe's section, for messages."""
+    model: str
     """bundled:teacher, hf:REPO or a folder, openai:MODEL, http(s)://host/v1#MODEL."""
     is_model: str | None = Field(default=None, alias="is")
     """Identity of a served model apart from its wire name, such as Qwen/Qwen3-32B."""
@@ -100,9 +102,38 @@ class Teacher(Section):
     max_concurrency: Positive = 64
     """Requests in flight at most; the number adapts below it."""
     batch_size: Positive = 256
-    """Local teachers: sequences decoded together."""
+    """Local models: sequences decoded together."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+
+class Teacher(ModelAccess):
+    """Who answers the prompts."""
+
+    section: ClassVar[str] = "teacher"
+    model: str = "bundled:teacher"
+    """bundled:teacher, hf:REPO or a folder, openai:MODEL, http(s)://host/v1#MODEL."""
+
+
+class Judge(ModelAccess):
+    """Who judges answers where no verifier can. Without this section nothing is judged."""
+
+    section: ClassVar[str] = "judge"
+    mode: Literal["pairwise", "rubric"] = "pairwise"
+    """How test answers are scored where task.verifier.kind is none: pairwise asks which of the student's
+    and the teacher's answer is better, in both orders; rubric asks for a mark for each answer alone."""
+    rubric: str | Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "Does the answer do what the task asks, completely?",
+        "Is everything that it states right, or stated in the task?",
+        "Is it clear and free of what nobody asked for?",
+    )
+    """What an answer is judged by: a text, or a list of criteria."""
+    scale: Literal["1-5", "0-10"] = "1-5"
+    """Marks of the rubric, from worst to best; scores are marks scaled to [0, 1]."""
+    filter_below: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Select: drop training answers whose score by the rubric is below this; None judges none of them."""
+    max_tokens: Positive = 512
+    """Of one verdict, the judge's own reasoning included."""
 
 
 class Budget(Section):
@@ -245,6 +276,7 @@ class Recipe(Section):
     arms: dict[str, Arm] = DEFAULT_ARMS
     """Rows of the table. `student`, `baseline` and `untrained` always exist; more may be added."""
     evaluate: Evaluate = Evaluate()
+    judge: Judge | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -257,6 +289,16 @@ class Recipe(Section):
     def _names(self) -> Recipe:
         if "teacher" in self.arms:
             raise ValueError("an arm cannot be named teacher")
+        return self
+
+    @model_validator(mode="after")
+    def _judge_has_work(self) -> Recipe:
+        idle = self.judge is not None and self.judge.filter_below is None
+        if idle and self.task.verifier.kind != "none":
+            raise ValueError(
+                f"judge has nothing to do: test answers are judged by the verifier "
+                f"{self.task.verifier.kind}; set judge.filter_below, or task.verifier.kind to none"
+            )
         return self
 
     def to_json(self) -> dict[str, Any]:

@@ -13,11 +13,14 @@ import argparse
 import asyncio
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -41,6 +44,8 @@ class Settings:
     hang: float = 30.0
     """How long a request that times out is held."""
     faults: dict[str, float] = field(default_factory=dict)
+    answers: str | None = None
+    """FILE.py:FUNCTION that writes the answer from the text of the last message."""
 
 
 class Server:
@@ -49,6 +54,7 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.open = 0
+        self.write = script(settings.answers) if settings.answers else None
         self.attempts: Counter[str] = Counter()
         self.log = (
             os.open(settings.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if settings.log else None
@@ -87,7 +93,8 @@ class Server:
             return error(404, "no such model")
         key = request.headers.get("Idempotency-Key") or hashlib.sha256(data).hexdigest()
         outcome = self.outcome(key)
-        reply = completion(body, data, chat)
+        said = self.write(body["messages"][-1]["content"]) if self.write else None
+        reply = completion(body, data, chat, said)
         self.note(key, outcome, reply["usage"])
         self.open += 1
         try:
@@ -136,10 +143,20 @@ class Server:
         return web.Response(body=data, content_type="application/json")
 
 
-def completion(body: dict[str, Any], data: bytes, chat: bool) -> dict[str, Any]:
-    """An answer as the real wire has it, drawn from the hash of the request's body."""
+def script(name: str) -> Callable[[str], str]:
+    """The function of a file beside the tests."""
+    file, _, function = name.rpartition(":")
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, function)
+
+
+def completion(body: dict[str, Any], data: bytes, chat: bool, said: str | None = None) -> dict[str, Any]:
+    """An answer as the real wire has it: `said`, or drawn from the hash of the request's body."""
     digest = hashlib.sha256(data).hexdigest()
-    text = f"The answer is #### {int(digest[:4], 16)}"
+    text = said if said is not None else f"The answer is #### {int(digest[:4], 16)}"
     asked = json.dumps(body["messages"]) if chat else body["prompt"]
     usage = {"prompt_tokens": 1 + len(asked.split()), "completion_tokens": len(text.split())}
     usage["total_tokens"] = sum(usage.values())
@@ -220,6 +237,7 @@ def main() -> None:
     parser.add_argument("--model", default="fake")
     parser.add_argument("--log")
     parser.add_argument("--key")
+    parser.add_argument("--answers", help="FILE.py:FUNCTION of the last message's text")
     parser.add_argument("--fault", action="append", default=[], metavar="NAME=SHARE", help=", ".join(FAULTS))
     values = vars(parser.parse_args())
     port, faults = values.pop("port"), dict(pair.split("=") for pair in values.pop("fault"))

@@ -20,7 +20,7 @@ from spiritsafe.collect.progress import Rate
 from spiritsafe.costs.economics import Bound, request_bound
 from spiritsafe.costs.prices import cost_usd, is_loopback
 from spiritsafe.errors import BudgetReached, InputError, SpiritSafeError, TeacherError, UsageError
-from spiritsafe.recipe import Price
+from spiritsafe.recipe import Budget, Price
 from spiritsafe.records import Failure, Outcome, Reply, Request, Usage
 from spiritsafe.store.ledger import Ledger, Totals
 from spiritsafe.teachers.pace import Pacer
@@ -44,11 +44,13 @@ async def collect(
     price: Price | None,
     max_attempts: int,
     progress: Callable[[Progress], None] | None = None,
+    section: str = "teacher",
 ) -> Totals:
     """Obtain an answer to every request and return the totals of `purpose`.
 
     Opens the sampler when there is anything to send; closing it is the caller's. Settled requests are not
-    sent again; requests that failed earlier for a passing reason get `max_attempts` more.
+    sent again; requests that failed earlier for a passing reason get `max_attempts` more. `section` is where
+    in the recipe a hint sends the user.
 
     Raises InputError for no requests, UsageError when the price is unknown and no token budget is set,
     TeacherError when the server is gone, refuses, or bills above the bound, BudgetReached when the next
@@ -56,7 +58,7 @@ async def collect(
     """
     if not requests:
         raise InputError("there is nothing to collect: no prompts", hint="is the prompt file empty?")
-    _check_price(price, sampler, ledger)
+    check_price(price, sampler, ledger.budget, section)
     hashes = ledger.plan(requests, purpose, channel=sampler.teacher.channel)
     waiting = ledger.todo(purpose)
     distinct = dict(zip(hashes, requests, strict=True))
@@ -64,7 +66,7 @@ async def collect(
     if jobs:
         await sampler.open()
         settled = _settled(ledger.totals(purpose))
-        run = Collector(jobs, sampler, ledger, price, max_attempts)
+        run = Collector(jobs, sampler, ledger, price, max_attempts, section)
         with run.reporting(progress, total=len(distinct), settled=settled):
             await run.run()
     return ledger.totals(purpose)
@@ -90,13 +92,14 @@ class Collector:
         ledger: Ledger,
         price: Price | None,
         max_attempts: int,
+        section: str,
     ) -> None:
         if sampler.batch_size > 1:  # equal lengths together waste least padding
             jobs = sorted(jobs, key=_length)
         self.queue = deque(jobs)
         self.later: list[tuple[float, int, Job]] = []  # heap of (due, tie breaker, job)
         self.sampler, self.ledger, self.price = sampler, ledger, price
-        self.max_attempts = max_attempts
+        self.max_attempts, self.section = max_attempts, section
         self.pacer = Pacer(sampler.max_concurrency, clock=time.monotonic, seed=len(jobs))
         self.stop: SpiritSafeError | None = None
         self.workers = self.in_flight = self.settled = self.failed = self.hopeless = self.ties = 0
@@ -271,7 +274,8 @@ class Collector:
             hint = "start the server and run the same command again; everything settled is kept"
         elif self.hopeless >= HOPELESS and not self.settled:
             message = f"{where} turned down the first {self.hopeless} requests: {failure.reason}"
-            hint = "check teacher.model, teacher.endpoint and collect.max_tokens; see the server's log"
+            limit = "collect.max_tokens" if self.section == "teacher" else f"{self.section}.max_tokens"
+            hint = f"check {self.section}.model, {self.section}.endpoint and {limit}; see the server's log"
         else:
             return
         self.stop = self.stop or TeacherError(message, hint=hint)
@@ -284,15 +288,15 @@ class Collector:
         return cost_usd(self.price, usage) if self.price else 0.0
 
 
-def _check_price(price: Price | None, sampler: Sampler, ledger: Ledger) -> None:
-    """Refuse what no budget could hold: a remote teacher of unknown price without a token cap."""
+def check_price(price: Price | None, sampler: Sampler, budget: Budget, section: str) -> None:
+    """Refuse what no budget could hold: a remote model of unknown price without a token cap."""
     teacher = sampler.teacher
     if price is not None or teacher.channel != "api" or is_loopback(teacher.host):
         return
-    if ledger.budget.tokens is None or ledger.budget.usd is not None:
+    if budget.tokens is None or budget.usd is not None:
         raise UsageError(
             f"the price of {teacher.wire_name!r} at {teacher.host} is unknown",
-            hint="set teacher.price, or budget.tokens instead of budget.usd",
+            hint=f"set {section}.price, or budget.tokens instead of budget.usd",
         )
 
 

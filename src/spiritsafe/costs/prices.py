@@ -18,7 +18,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from spiritsafe.errors import InputError
-from spiritsafe.recipe import Price, Section, Teacher
+from spiritsafe.recipe import ModelAccess, Price, Section
 from spiritsafe.records import TeacherId, Usage
 
 USER_FILE = "SPIRITSAFE_PRICES"
@@ -70,14 +70,14 @@ class PriceTable(Section):
     prices: tuple[KnownPrice, ...] = ()
 
 
-def price_of(teacher: Teacher, teacher_id: TeacherId) -> Price | None:
+def price_of(settings: ModelAccess, teacher_id: TeacherId) -> Price | None:
     """Price of a teacher's tokens, or None when it is remote and unknown.
 
-    Order: `teacher.price` of the recipe, the user's file, 0 for local, scripted and loopback teachers,
+    Order: the recipe's own `price`, the user's file, 0 for local, scripted and loopback teachers,
     our table, genai-prices where it is installed. Raises InputError when the user's file is not valid.
     """
-    if teacher.price is not None:
-        return teacher.price
+    if settings.price is not None:
+        return settings.price
     free = teacher_id.channel != "api" or is_loopback(teacher_id.host)
     own = _find(_user_rows(), teacher_id, any_host=not free)
     if own is not None or free:

@@ -12,7 +12,7 @@ from spiritsafe.collect.generate import Progress, collect
 from spiritsafe.collect.select import select
 from spiritsafe.costs.prices import price_of
 from spiritsafe.pipeline.stage import Context
-from spiritsafe.recipe import Recipe
+from spiritsafe.recipe import ModelAccess, Recipe
 from spiritsafe.records import Prompt, Request, Sample, Sampling, TeacherId, canonical_json, teacher_key
 from spiritsafe.rundir import file_sha256
 from spiritsafe.store.ledger import Ledger, Totals
@@ -158,14 +158,19 @@ def ask(
 
 
 def teacher_of(context: Context, teacher: TeacherId) -> str:
-    """Whose answers are wanted: the teacher's key, its endpoint, and the weights of a model in this process.
+    """Whose answers are wanted: `answerer` for the recipe's teacher."""
+    return answerer(context.recipe.teacher, teacher)
 
-    A local folder can hold other weights tomorrow; its old answers are then another teacher's.
+
+def answerer(settings: ModelAccess, model: TeacherId) -> str:
+    """Whose answers these are: the model's key, its endpoint, and the weights of a model in this process.
+
+    A local folder can hold other weights tomorrow; its old answers are then another model's.
     """
-    if teacher.channel != "local":
-        wire = context.recipe.teacher.endpoint
-        return teacher_key(teacher) if wire == "chat" else f"{teacher_key(teacher)}#{wire}"
-    return "#".join([teacher_key(teacher), *weights_of(resolve_model(context.recipe.teacher.model))])
+    if model.channel != "local":
+        wire = settings.endpoint
+        return teacher_key(model) if wire == "chat" else f"{teacher_key(model)}#{wire}"
+    return "#".join([teacher_key(model), *weights_of(resolve_model(settings.model))])
 
 
 def weights_of(folder: str) -> list[str]:

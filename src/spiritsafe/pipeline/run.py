@@ -11,7 +11,7 @@ from spiritsafe import environment
 from spiritsafe.errors import InputError, UsageError
 from spiritsafe.pipeline import data, models, outcome, parallel
 from spiritsafe.pipeline.stage import Context, Runner, Stage
-from spiritsafe.recipe import Recipe
+from spiritsafe.recipe import ModelAccess, Recipe
 from spiritsafe.rundir import RunDir, file_sha256
 from spiritsafe.store.shards import MANIFEST
 from spiritsafe.talk import Talk
@@ -185,8 +185,11 @@ def _measuring_stages(recipe: Recipe) -> Iterable[Stage]:
 
 
 def _teacher_inputs(recipe: Recipe) -> dict[str, Any]:
-    teacher = recipe.teacher
-    return {"is": teacher.is_model, "endpoint": teacher.endpoint, **_model_inputs(teacher.model)}
+    return _access_inputs(recipe.teacher)
+
+
+def _access_inputs(settings: ModelAccess) -> dict[str, Any]:
+    return {"is": settings.is_model, "endpoint": settings.endpoint, **_model_inputs(settings.model)}
 
 
 def _model_inputs(ref: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import aiohttp
 
 from spiritsafe.costs.prices import is_loopback
 from spiritsafe.errors import TeacherError, UsageError
-from spiritsafe.recipe import Teacher
+from spiritsafe.recipe import ModelAccess
 from spiritsafe.records import Outcome, Request, TeacherId
 from spiritsafe.teachers import wire
 
@@ -36,14 +36,14 @@ class ApiSampler:
 
     batch_size = 1
 
-    def __init__(self, base_url: str, teacher: TeacherId, settings: Teacher) -> None:
+    def __init__(self, base_url: str, teacher: TeacherId, settings: ModelAccess) -> None:
         self.teacher = teacher
         self.max_concurrency = settings.max_concurrency
         self.hinted_identity: str | None = None
         """What the server says the model is (vLLM: `root` in /models); known after `open`."""
         self._base = base_url.rstrip("/")
-        self._env = settings.api_key_env
-        self._headers = {"Content-Type": "application/json", **_authorization(self._env, teacher.host)}
+        self._env, self._section = settings.api_key_env, settings.section
+        self._headers = {"Content-Type": "application/json", **_authorization(settings, teacher.host)}
         self._deadline_s = settings.deadline_s
         self._chat = settings.endpoint == "chat"
         self._url = f"{self._base}/chat/completions" if self._chat else f"{self._base}/completions"
@@ -151,7 +151,7 @@ class ApiSampler:
                 return response.status, await response.read()
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise TeacherError(
-                f"cannot reach the teacher at {self._base}: {_why(error)}",
+                f"cannot reach the {self._section} at {self._base}: {_why(error)}",
                 hint="is the server running, and are host and port right?",
             ) from None
 
@@ -169,14 +169,15 @@ class ApiSampler:
             )
 
 
-def _authorization(env: str, host: str) -> dict[str, str]:
+def _authorization(settings: ModelAccess, host: str) -> dict[str, str]:
+    env = settings.api_key_env
     key = os.environ.get(env, "").strip()
     if not key and is_loopback(host):
         return {}
     if not key:
         raise UsageError(
             f"the environment variable {env} is not set: {host} needs a key",
-            hint=f"export {env}=... or name another variable in teacher.api_key_env",
+            hint=f"export {env}=... or name another variable in {settings.section}.api_key_env",
         )
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise UsageError(

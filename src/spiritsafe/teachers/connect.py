@@ -11,7 +11,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from spiritsafe.errors import UsageError
-from spiritsafe.recipe import Teacher
+from spiritsafe.recipe import ModelAccess, Teacher
 from spiritsafe.records import TeacherId, teacher_key
 from spiritsafe.teachers.api import ApiSampler
 from spiritsafe.teachers.local_sampler import LocalSampler
@@ -21,7 +21,7 @@ OPENAI = "https://api.openai.com/v1"
 EXAMPLE = "for example http://127.0.0.1:8000/v1#Qwen/Qwen3-32B"
 
 
-def connect(ref: str, *, settings: Teacher | None = None) -> Sampler:
+def connect(ref: str, *, settings: ModelAccess | None = None) -> Sampler:
     """The sampler behind `ref`; nothing is contacted before its `open()`.
 
     Raises UsageError for a name of no known form and a missing key, InputError for a missing or incomplete
@@ -38,7 +38,7 @@ def is_served(ref: str) -> bool:
     return ref.startswith(("http://", "https://", "openai:"))
 
 
-def teacher_id(ref: str, settings: Teacher) -> TeacherId:
+def teacher_id(ref: str, settings: ModelAccess) -> TeacherId:
     """Who answers under `ref`, without a key and without asking. Raises UsageError for a bad address."""
     if not is_served(ref):
         return TeacherId(wire_name=ref, is_model=settings.is_model)
@@ -50,12 +50,12 @@ def teacher_id(ref: str, settings: Teacher) -> TeacherId:
         raise UsageError(f"not an address: {_shown(base)} ({error})", hint=EXAMPLE) from None
     if not name or not url.hostname:
         raise UsageError(
-            f"the teacher needs a server and a model name, got {_shown(base)}#{name}", hint=EXAMPLE
+            f"the {settings.section} needs a server and a model name, got {_shown(base)}#{name}", hint=EXAMPLE
         )
     if url.username or url.password:
         raise UsageError(
             f"a URL may not carry a password: {_shown(base)}",
-            hint="put the key in a variable: teacher.api_key_env",
+            hint=f"put the key in a variable: {settings.section}.api_key_env",
         )
     host = url.hostname if ":" not in url.hostname else f"[{url.hostname}]"
     port = port or (443 if url.scheme == "https" else 80)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spiritsafe.recipe import Teacher
+from spiritsafe.recipe import ModelAccess, Teacher
 from spiritsafe.records import Failure, Message, Outcome, Reply, Request, TeacherId, TopK
 from spiritsafe.teachers.folders import resolve_model
 from spiritsafe.teachers.worker import Worker
@@ -51,7 +51,7 @@ class LocalSampler:
         self._fingerprint: str | None = None
 
     @classmethod
-    def from_ref(cls, ref: str, settings: Teacher | None = None) -> LocalSampler:
+    def from_ref(cls, ref: str, settings: ModelAccess | None = None) -> LocalSampler:
         """The sampler of `bundled:NAME`, `hf:REPO` or a folder; weights are read by `open`."""
         settings = settings or Teacher(model=ref)
         name = TeacherId(wire_name=ref, is_model=settings.is_model)
