@@ -27,6 +27,7 @@ ROOMS = {
     "evaluate": 9,
     "training": 10,
     "report": 13,
+    "export": 13,
     "pipeline": 15,
     "cli": 16,
 }

@@ -93,9 +93,9 @@ def test_a_teacher_that_refuses_says_why(call, made, httpserver):
 
 def test_who_cannot_be_asked(call, made, tmp_path):
     folder = made()
-    with pytest.raises(UsageError, match="nobody to ask: 'gpt'") as error:
+    with pytest.raises(UsageError, match="no such arm: 'gpt'") as error:
         call("ask", folder, QUESTION, "--who", "gpt")
-    assert error.value.hint == "--who is one of both, teacher, student, baseline, untrained"
+    assert error.value.hint == "one of both, teacher, student, baseline, untrained"
     with pytest.raises(UsageError, match="baseline is not trained yet") as error:
         call("ask", folder, QUESTION, "--who", "baseline")
     assert error.value.hint == f"spiritsafe train {folder}"

@@ -29,21 +29,22 @@ def ask(
     """
     context = Context(recipe=recipe, run=RunDir(out), talk=talk or Talk(quiet=True))
     names = BOTH if who == "both" else (who,)
-    for name in names:
-        _check(context, name)
+    folders = {name: trained_folder(context, name) for name in names if name != "teacher"}
     prompt = to_prompt({"prompt": question}, recipe.task.system)
     return {
-        name: _teacher(context, prompt) if name == "teacher" else _student(context, name, prompt)
+        name: _student(context, folders[name], prompt) if name in folders else _teacher(context, prompt)
         for name in names
     }
 
 
-def _check(context: Context, name: str) -> None:
-    if name == "teacher":
-        return
+def trained_folder(context: Context, name: str) -> str:
+    """Where the model of an arm lies: a folder, or a repository for an untouched checkpoint of one.
+
+    Raises UsageError for an arm that does not exist, was left out, or is not trained yet.
+    """
     if name not in context.recipe.arms:
         allowed = ", ".join(["both", "teacher", *context.recipe.arms])
-        raise UsageError(f"nobody to ask: {name!r}", hint=f"--who is one of {allowed}")
+        raise UsageError(f"no such arm: {name!r}", hint=f"one of {allowed}")
     arm = context.recipe.arms[name]
     if models.is_left_out(context, name, arm, 0):
         raise UsageError(f"{name} was left out of this run: the task has nothing to train it on")
@@ -52,20 +53,20 @@ def _check(context: Context, name: str) -> None:
         raise UsageError(
             f"{name} is not trained yet in {context.run.path}", hint=f"spiritsafe train {context.run.path}"
         )
+    return folder
 
 
 def _sampling(context: Context) -> Sampling:
     return Sampling(max_tokens=context.recipe.evaluate.max_tokens)
 
 
-def _student(context: Context, name: str, prompt: Prompt) -> Reply:
+def _student(context: Context, folder: str, prompt: Prompt) -> Reply:
     from spiritsafe.teachers.local import LocalModel
 
-    model = LocalModel.load(models.student_folder(context, name, context.recipe.arms[name], 0))
     request = Request(
-        prompt_id=prompt.prompt_id, messages=prompt.messages, teacher=name, sampling=_sampling(context)
+        prompt_id=prompt.prompt_id, messages=prompt.messages, teacher="ask", sampling=_sampling(context)
     )
-    return model.generate([request])[0]
+    return LocalModel.load(folder).generate([request])[0]
 
 
 def _teacher(context: Context, prompt: Prompt) -> Reply:
