@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spiritsafe.store.rows import Totals
-    from spiritsafe.store.shards import StoreSummary
+    from spiritsafe.store.summary import StoreSummary
 
 app = typer.Typer(help="Stored answers: list, verify, export, import.", no_args_is_help=True)
 
