@@ -18,6 +18,7 @@ TORCH_FREE = [
     "spiritsafe.store.exchange",
     "spiritsafe.teachers.api",
     "spiritsafe.teachers.connect",
+    "spiritsafe.teachers.launch",
     "spiritsafe.teachers.local_sampler",
     "spiritsafe.teachers.scripted",
     "spiritsafe.collect.generate",

@@ -6,6 +6,7 @@ pipeline/run.py), so a key lives where its consequence lives.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -113,6 +114,20 @@ class Teacher(ModelAccess):
     section: ClassVar[str] = "teacher"
     model: str = "bundled:teacher"
     """bundled:teacher, hf:REPO or a folder, openai:MODEL, http(s)://host/v1#MODEL."""
+    launch: str | None = None
+    """Command that serves teacher.model on this machine, such as `vllm serve A/B --port 8000`: started when
+    the first request is to be sent, stopped before training. Its program may be another environment's."""
+    launch_env: dict[str, str] = {}
+    """Environment variables for that command, over those of this process; keys are exported, not written."""
+    launch_timeout_s: Annotated[float, Field(gt=0)] = 900.0
+    """How long it may take until it is healthy; downloading and loading a model included."""
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> Teacher:
+        for name in self.launch_env:
+            if re.search("KEY|TOKEN|SECRET|PASSWORD", name.upper()):
+                raise ValueError(f"launch_env may not hold {name}: export it, and the command inherits it")
+        return self
 
 
 class Judge(ModelAccess):

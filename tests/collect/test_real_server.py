@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -15,10 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from spiritsafe import recipe_file
 from spiritsafe.collect.generate import collect
 from spiritsafe.costs.prices import FREE
+from spiritsafe.pipeline.run import run
 from spiritsafe.recipe import Task
 from spiritsafe.records import Request, Sampling, teacher_key
+from spiritsafe.rundir import RunDir
 from spiritsafe.store.ledger import Ledger
 from spiritsafe.tasks.base import load_task
 from spiritsafe.teachers.connect import connect
@@ -28,14 +32,22 @@ needed = all(importlib.util.find_spec(name) for name in ("fastapi", "uvicorn", "
 pytestmark = pytest.mark.skipif(not needed, reason="needs transformers[serving]")
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def serve_command(port: int) -> list[str]:
+    program = str(Path(sys.executable).with_name("transformers"))
+    return [program, "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+
+
 @contextlib.contextmanager
 def transformers_serve(log: Path):
     """A server on a free port of this machine; yields its base URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    program = Path(sys.executable).with_name("transformers")
-    command = [program, "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    port = free_port()
+    command = serve_command(port)
     with open(log, "w") as out:
         server = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     try:
@@ -84,3 +96,27 @@ def test_answers_come_from_a_real_server(tmp_path):
     assert len(worked) >= 10
     assert all(s.usage.output_tokens > 5 and s.finish_reason in ("stop", "length") for s in samples)
     assert all(s.origin.channel == "api" for s in samples)
+
+
+@pytest.mark.slow  # a second server, 10 to 20 seconds
+def test_a_run_launches_it_and_ends_it(tmp_path):
+    port = free_port()
+    recipe = recipe_file.parse(
+        {
+            "task": {"train_prompts": 10, "validation_prompts": 2, "test_prompts": 2},
+            "teacher": {
+                "model": f"http://127.0.0.1:{port}/v1#{resolve_model('bundled:teacher')}",
+                "launch": shlex.join(serve_command(port)),
+                "launch_env": {"HF_HUB_OFFLINE": "1"},
+            },
+            "collect": {"max_tokens": 64},
+        }
+    )
+    run(recipe, tmp_path / "run", until="collect")
+    with Ledger(tmp_path / "run" / "ledger.sqlite") as ledger:
+        samples = list(ledger.samples("train"))
+    assert len(samples) == 12
+    assert sum(bool(re.search(r"#### \d+", s.text)) for s in samples) >= 10
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
+    assert "transformers serve" in (RunDir(tmp_path / "run").path / "logs" / "teacher-server.log").read_text()

@@ -18,8 +18,10 @@ from spiritsafe.rundir import file_sha256
 from spiritsafe.store.ledger import Ledger, Totals
 from spiritsafe.store.shards import MANIFEST, read_shards, write_shards
 from spiritsafe.tasks.base import load_task
+from spiritsafe.teachers.api import ApiSampler
 from spiritsafe.teachers.connect import connect
 from spiritsafe.teachers.folders import resolve_model
+from spiritsafe.teachers.launch import LaunchedSampler
 from spiritsafe.teachers.sampler import Sampler
 
 MakeRequests = Callable[[TeacherId], Sequence[Request]]
@@ -183,13 +185,21 @@ def bytes_of(ref: str) -> int:
     return sum(path.stat().st_size for path in Path(resolve_model(ref)).glob("*.safetensors"))
 
 
+def connect_teacher(context: Context) -> Sampler:
+    """The recipe's teacher; its server is started when it is opened, where this run launches it."""
+    teacher = connect(context.recipe.teacher.model, settings=context.recipe.teacher)
+    if context.server is not None and isinstance(teacher, ApiSampler):
+        return LaunchedSampler(teacher, context.server)
+    return teacher
+
+
 def _with_teacher(context: Context, purpose: str, make_requests: MakeRequests) -> list[Sample]:
     return asyncio.run(_ask(context, purpose, make_requests))
 
 
 async def _ask(context: Context, purpose: str, make_requests: MakeRequests) -> list[Sample]:
     recipe = context.recipe
-    teacher = connect(recipe.teacher.model, settings=recipe.teacher)
+    teacher = connect_teacher(context)
     try:
         requests = make_requests(teacher.teacher)
         with Ledger(context.run.ledger, recipe.budget) as ledger:

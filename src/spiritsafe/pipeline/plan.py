@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
@@ -38,7 +39,9 @@ def plan(recipe: Recipe, out: str | Path, *, talk: Talk | None = None) -> Estima
     them answered. Raises what `collect` raises.
     """
     with RunDir(out).locked():
-        return _plan(start(recipe, out, talk))
+        context = start(recipe, out, talk)
+        with context.server or contextlib.nullcontext():
+            return _plan(context)
 
 
 def _plan(context: Context) -> Estimate:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from spiritsafe.talk import Talk
 from spiritsafe.tasks import verifiers
 from spiritsafe.teachers.connect import is_served
 from spiritsafe.teachers.folders import resolve_model
+from spiritsafe.teachers.launch import teacher_server
 from spiritsafe.workers import workers_for
 
 GROUPS = ("collect", "select", "train", "evaluate", "report")
@@ -43,9 +45,35 @@ def _run(context: Context, until: str) -> dict[str, Any]:
     recipe, runner = context.recipe, Runner(context)
     wanted = [s for s in stages(recipe, context.run.path) if GROUPS.index(s.group) <= GROUPS.index(until)]
     workers = workers_for(data.bytes_of(recipe.student.model))
-    for alike in _side_by_side(wanted):
-        parallel.do_together(runner, alike, workers=workers)
+    server = context.server
+    early = teacher_first(wanted) if server else []
+    with server or contextlib.nullcontext():
+        for stage in early:
+            runner.do(stage)
+        for alike in _side_by_side([stage for stage in wanted if stage not in early]):
+            if server and not alike[0].asks:
+                server.stop()  # what follows needs the device
+            parallel.do_together(runner, alike, workers=workers)
     return outcome.finish(context) if until == "report" else {}
+
+
+def teacher_first(wanted: Sequence[Stage]) -> list[Stage]:
+    """What a launched teacher can be asked before any training, and the stages that this needs, in order.
+
+    Its server is then started once. A stage that asks it about trained students stays behind.
+    """
+    known = {stage.name: stage for stage in wanted}
+    early: set[str] = set()
+    for stage in wanted:
+        needed = _needed(stage, known) if stage.asks else set()
+        if not any(known[name].group == "train" for name in needed):
+            early |= needed
+    return [stage for stage in wanted if stage.name in early]
+
+
+def _needed(stage: Stage, known: Mapping[str, Stage]) -> set[str]:
+    """The stage and everything that it reads from, directly or not."""
+    return {stage.name}.union(*(_needed(known[name], known) for name in stage.needs))
 
 
 def _side_by_side(wanted: Sequence[Stage]) -> list[list[Stage]]:
@@ -61,7 +89,9 @@ def _side_by_side(wanted: Sequence[Stage]) -> list[list[Stage]]:
 
 def start(recipe: Recipe, out: str | Path, talk: Talk | None = None) -> Context:
     """Open the run directory and write down what is about to be run, and on what."""
-    context = Context(recipe=recipe, run=RunDir(out), talk=talk or Talk(quiet=True))
+    run_dir, talk = RunDir(out), talk or Talk(quiet=True)
+    server = teacher_server(recipe.teacher, run_dir.path / "logs" / "teacher-server.log", talk)
+    context = Context(recipe=recipe, run=run_dir, talk=talk, server=server)
     context.run.write_json("recipe.json", recipe.to_json())
     context.run.write_json("environment.json", {**environment.describe(), "seed": recipe.seed})
     return context
@@ -91,7 +121,12 @@ def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
         asked = ("prompts", "expand")
         inputs = {"teacher": teacher, "expand_to": task.expand_to, "max_tokens": recipe.collect.max_tokens}
         yield Stage(
-            name="expand", group="collect", inputs=inputs, needs=("prompts",), action=data.expand_prompts
+            name="expand",
+            group="collect",
+            inputs=inputs,
+            needs=("prompts",),
+            action=data.expand_prompts,
+            asks=True,
         )
     drawing = recipe.collect.model_dump(exclude={"max_attempts"})
     yield Stage(
@@ -101,6 +136,7 @@ def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
         needs=asked,
         action=data.collect_answers,
         complete=partial(data.is_complete, purpose=data.TRAIN),
+        asks=True,
     )
     yield Stage(
         name="select",
@@ -147,6 +183,7 @@ def _measuring_stages(recipe: Recipe) -> Iterable[Stage]:
         needs=("prompts",),
         action=data.collect_test_answers,
         complete=partial(data.is_complete, purpose=data.TEST),
+        asks=True,
     )
     yield Stage(
         name="evaluate-teacher",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spiritsafe.recipe import Recipe
 from spiritsafe.records import content_hash
 from spiritsafe.rundir import RunDir
 from spiritsafe.talk import Talk
+
+if TYPE_CHECKING:
+    from spiritsafe.teachers.server import TeacherServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class Context:
     recipe: Recipe
     run: RunDir
     talk: Talk
+    server: TeacherServer | None = None
+    """The teacher's server, where this run starts it (teacher.launch)."""
 
 
 def always(_context: Context) -> bool:
@@ -44,6 +49,8 @@ class Stage:
     """False when running the stage again may give more: it is then not kept, though later stages go on."""
     student: bool = False
     """Concerns one student alone: may be done beside the same stage of another."""
+    asks: bool = False
+    """Puts requests to the teacher, which teacher.launch then has to serve."""
 
 
 @dataclass(slots=True)

@@ -43,7 +43,7 @@ class ApiSampler:
         """What the server says the model is (vLLM: `root` in /models); known after `open`."""
         self._base = base_url.rstrip("/")
         self._env, self._section = settings.api_key_env, settings.section
-        self._headers = {"Content-Type": "application/json", **_authorization(settings, teacher.host)}
+        self._headers = {"Content-Type": "application/json", **authorization(settings, teacher.host)}
         self._deadline_s = settings.deadline_s
         self._chat = settings.endpoint == "chat"
         self._url = f"{self._base}/chat/completions" if self._chat else f"{self._base}/completions"
@@ -169,7 +169,11 @@ class ApiSampler:
             )
 
 
-def _authorization(settings: ModelAccess, host: str) -> dict[str, str]:
+def authorization(settings: ModelAccess, host: str) -> dict[str, str]:
+    """The header with the key that `settings` name; none where this machine asks for none.
+
+    Raises UsageError where `host` needs a key and there is none, or it cannot be one.
+    """
     env = settings.api_key_env
     key = os.environ.get(env, "").strip()
     if not key and is_loopback(host):
