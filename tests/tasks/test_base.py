@@ -109,3 +109,18 @@ def test_schoolbook_splits() -> None:
         assert prompt.messages[0] == {"role": "system", "content": "Think."}
         assert set(prompt.tags) == {"level", "theme", "template"}
         assert judge(prompt, prompt.solution or "").correct
+
+
+def test_json_answers_are_compared_with_references_for_all_prompts_or_for_none(tmp_path):
+    def rows(answered):
+        return [
+            {"prompt": f"Invoice {n}"} | ({"answer": '{"n": 1}'} if n in answered else {}) for n in range(60)
+        ]
+
+    path = tmp_path / "p.jsonl"
+    verifier = Verifier(kind="json_schema", json_schema={"type": "object"})
+    task = Task(kind="jsonl", path=str(path), test_prompts=10, verifier=verifier)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows(range(30))))
+    assert all(p.answer is not None for p in load_task(task, 0).test)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows(())))
+    assert len(load_task(task, 0).test) == 10

@@ -121,6 +121,12 @@ CASES = [
     (Verifier(kind="label", labels=("Spam", "Ham")), "spam", "Ham\nbecause it is polite", "wrong_answer"),
     (Verifier(kind="label", labels=("Spam", "Ham")), "spam", "This is not spam", "no_label"),
     (Verifier(kind="label", labels=("Spam", "Ham")), "eggs", "spam", "bad_reference"),
+    (Verifier(kind="label", labels=("Spam", "Ham")), None, "Spam", UNVERIFIED),
+    (Verifier(kind="label", labels=("Spam", "Ham")), None, "It sounds like begging to me.", "no_label"),
+    (Verifier(kind="json_schema", json_schema=SCHEMA), '{"n": 1}', '```\n{"n": 1.0}\n```', None),
+    (Verifier(kind="json_schema", json_schema=SCHEMA), '{"n": 1}', '{"n": 2}', "wrong_answer"),
+    (Verifier(kind="json_schema", json_schema=SCHEMA), '{"n": 1}', '{"n": "1"}', "schema_mismatch"),
+    (Verifier(kind="json_schema", json_schema=SCHEMA), "one", '{"n": 1}', "bad_reference"),
     (Verifier(kind="none"), "x", "y", UNVERIFIED),
 ]
 
@@ -205,3 +211,15 @@ def test_a_score_is_one_or_zero_unless_it_is_given() -> None:
     for score in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="lies in"):
             Judgement(correct=False, score=score)
+
+
+def test_a_json_answer_scores_by_its_fields() -> None:
+    judge = build(Verifier(kind="json_schema", json_schema={"type": "object"}))
+    reference = asked('{"a": "New York", "b": [1, 2], "c": null}')
+    assert judge(reference, '{"c": null, "b": [2, 1.0], "a": " new  york"}').correct
+    # Two of the three fields given are right, of four wanted: 2 * 2 / (3 + 4).
+    judged = judge(reference, '{"a": "New York", "b": [1, 3]}')
+    assert (judged.correct, judged.reason) == (False, "wrong_answer")
+    assert judged.score == pytest.approx(4 / 7)
+    assert judge(reference, "[1").score == 0
+    assert judge(asked(None), "{}").score == 1

@@ -109,7 +109,7 @@ def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
         name="prompts",
         group="collect",
         inputs={
-            "task": {**drawn, "gradable": verifiers.needs_reference(task.verifier)},
+            "task": {**drawn, "gradable": verifiers.may_need_reference(task.verifier)},
             "files": _task_files(recipe),
             "seed": recipe.seed,
         },

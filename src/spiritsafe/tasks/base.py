@@ -125,7 +125,7 @@ def _carve(groups: dict[str, list[Prompt]], task: Task) -> list[Prompt]:
 
 def _gradable(groups: dict[str, list[Prompt]], task: Task, path: str | None) -> dict[str, list[Prompt]]:
     """The groups that the verifier can judge; without an answer to compare with, a score means nothing."""
-    if not needs_reference(task.verifier):
+    if not (needs_reference(task.verifier) or _compares_fields(groups, task)):
         return dict(groups)
     kept = {key: prompts for key, prompts in groups.items() if all(p.answer is not None for p in prompts)}
     if not kept:
@@ -134,6 +134,12 @@ def _gradable(groups: dict[str, list[Prompt]], task: Task, path: str | None) -> 
             hint="give answers, or choose another task.verifier.kind (none: nothing is graded)",
         )
     return kept
+
+
+def _compares_fields(groups: dict[str, list[Prompt]], task: Task) -> bool:
+    """Where some prompts have a JSON reference, the others would be scored by the schema alone: left out."""
+    answered = any(p.answer is not None for prompts in groups.values() for p in prompts)
+    return task.verifier.kind == "json_schema" and answered
 
 
 def _by_question(prompts: Iterable[Prompt], seed: int) -> dict[str, list[Prompt]]:

@@ -6,22 +6,26 @@
     exact        equal to the reference but for case and white space
     math         math-verify (extra `eval`), in a process of its own: it evaluates foreign text
     regex        `pattern` is found; its first group, if any, equals the reference
-    json_schema  the answer, plain or fenced, satisfies the schema
+    json_schema  the answer, plain or fenced, satisfies the schema; with a reference, which is then JSON too,
+                 its fields are the reference's, and the score is the F1 over fields (fields.py)
     python       the reference holds unit tests; they run against the answer's code in a sandbox
     label        `Label: x`, or first or last line, is the reference, one of `labels`
     none         no ground truth
 
 Without a reference nothing can be called right: the judgement is then not correct, with the reason
-UNVERIFIED, and `select` keeps such answers apart from wrong ones. Reasons are short and stable because
+UNVERIFIED, and `select` keeps such answers apart from wrong ones; a label outside the set is wrong all the
+same. Reasons are short and stable because
 they are counted and shown; they never quote the answer.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import jsonschema
 import referencing.exceptions
@@ -30,11 +34,13 @@ from referencing.jsonschema import EMPTY_REGISTRY
 from spiritsafe.errors import InputError, RecipeError
 from spiritsafe.recipe import Verifier
 from spiritsafe.records import Prompt, Record, canonical_json
-from spiritsafe.tasks import extract, sandbox
+from spiritsafe.tasks import extract, fields, sandbox
 
 UNVERIFIED = "unverified"
 """Reason of a judgement that could not be made: there is no reference to compare with."""
 WRONG = "wrong_answer"
+NO_LABEL = "no_label"
+"""The answer names none of the labels."""
 BAD_REFERENCE = "bad_reference"
 """The reference itself cannot be read by this verifier: the task is at fault, not the answer."""
 
@@ -79,10 +85,16 @@ def build(verifier: Verifier) -> Judge:
 
     def judge(prompt: Prompt, text: str) -> Judgement:
         if prompt.answer is None and needed:
-            return Judgement(correct=False, reason=UNVERIFIED, extracted=answer_key(verifier, text))
+            return _without_reference(verifier, answer_key(verifier, text))
         return compare(prompt.answer or "", text)
 
     return judge
+
+
+def _without_reference(verifier: Verifier, key: str | None) -> Judgement:
+    if verifier.kind == "label" and key is None:
+        return Judgement(correct=False, reason=NO_LABEL)
+    return Judgement(correct=False, reason=UNVERIFIED, extracted=key)
 
 
 def answer_key(verifier: Verifier, text: str) -> str | None:
@@ -110,6 +122,11 @@ def needs_reference(verifier: Verifier) -> bool:
     if verifier.kind == "regex":
         return re.compile(verifier.pattern or "").groups > 0
     return verifier.kind not in ("json_schema", "none")
+
+
+def may_need_reference(verifier: Verifier) -> bool:
+    """True where references decide which prompts are judged: json_schema compares with them if there are any."""
+    return needs_reference(verifier) or verifier.kind == "json_schema"
 
 
 def has_bare_answer(prompt: Prompt, verifier: Verifier) -> bool:
@@ -210,7 +227,7 @@ def _label(verifier: Verifier) -> _Compare:
         if wanted is None:
             return Judgement(correct=False, reason=BAD_REFERENCE, extracted=found)
         if found is None:
-            return Judgement(correct=False, reason="no_label")
+            return Judgement(correct=False, reason=NO_LABEL)
         return _verdict(found == wanted, found)
 
     return compare
@@ -230,15 +247,26 @@ def _schema_judge(verifier: Verifier) -> Judge:
     # With a registry of its own the validator never fetches a $ref from the network.
     validator = kind(schema, registry=EMPTY_REGISTRY)
 
-    def judge(prompt: Prompt, text: str) -> Judgement:
-        key = _json_key(text)
-        if key is None:
-            return Judgement(correct=False, reason="no_json")
+    def is_valid(value: Any) -> bool:
         try:
-            valid = validator.is_valid(extract.json_in(text))
+            return validator.is_valid(value)
         except referencing.exceptions.Unresolvable as error:
             raise RecipeError(f"task.verifier.json_schema has a $ref to nowhere: {error.ref}") from None
-        return Judgement(correct=valid, reason=None if valid else "schema_mismatch", extracted=key)
+
+    def judge(prompt: Prompt, text: str) -> Judgement:
+        key = _json_key(text)
+        wanted = None if prompt.answer is None else _json_key(prompt.answer)
+        if prompt.answer is not None and wanted is None:
+            return Judgement(correct=False, reason=BAD_REFERENCE, extracted=key)
+        if key is None:
+            return Judgement(correct=False, reason="no_json")
+        value = extract.json_in(text)
+        score = None if wanted is None else fields.compare(value, json.loads(wanted)).f1
+        if not is_valid(value):
+            # Fields count also where the whole cannot be used: how often that is, is told beside the score.
+            return Judgement(correct=False, score=score or 0.0, reason="schema_mismatch", extracted=key)
+        score = 1.0 if score is None else score
+        return Judgement(correct=score == 1, score=score, reason=None if score == 1 else WRONG, extracted=key)
 
     return judge
 
