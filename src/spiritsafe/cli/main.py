@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spiritsafe.cli import asking, exporting, stores
+from spiritsafe.cli import asking, beginning, exporting, stores
 from spiritsafe.cli.common import Json, Out, Set, Target, next_command, resolve
 from spiritsafe.errors import SpiritSafeError
 from spiritsafe.talk import Talk
@@ -33,6 +33,7 @@ app = typer.Typer(
 recipe_app = typer.Typer(help="Recipes: the schema for editors, the bundled one.", no_args_is_help=True)
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(stores.app, name="store")
+app.command()(beginning.init)
 app.command()(asking.ask)
 app.command()(exporting.export)
 

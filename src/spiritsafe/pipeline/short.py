@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import yaml
 
 from spiritsafe import recipe_file
-from spiritsafe.errors import UsageError
+from spiritsafe.errors import InputError, UsageError
+from spiritsafe.pipeline import draft
 from spiritsafe.rundir import write_atomic
 
 HEADER = "# Written by the short form of `spiritsafe run`; `spiritsafe recipe show` lists every other key.\n"
@@ -52,6 +54,8 @@ def write_recipe(
         raise UsageError(
             f"{path} is the recipe of another prompt file", hint="rename one of the files, or edit the recipe"
         )
+    if not found:
+        value = _with_settings(value)
     # What the user has edited since stays.
     merged = {
         **found,
@@ -61,3 +65,17 @@ def write_recipe(
     if merged != found:
         write_atomic(path, HEADER + yaml.safe_dump(merged, sort_keys=False, allow_unicode=True))
     return path
+
+
+def _with_settings(value: dict[str, Any]) -> dict[str, Any]:
+    """A first recipe knows how its answers are judged, and how a student of real size is trained."""
+    with contextlib.suppress(InputError):  # the run itself says what is wrong with the file
+        answers = draft.guess_kind(value["task"]["path"])
+        value = {
+            **value,
+            "task": {**value["task"], "verifier": draft.verifier(answers, value["task"]["path"])},
+        }
+    if not value["student"]["model"].startswith("bundled:"):
+        value = {**value, "collect": {"max_tokens": 1024}, "train": draft.REAL_TRAIN}
+        value["evaluate"] = {"max_tokens": 1024}
+    return value
