@@ -1,6 +1,6 @@
 """Tasks: where prompts come from, and how they are split.
 
-Nothing that is evaluated is trained on: the splits of schoolbook are disjoint by construction; a user's
+Nothing that is evaluated is trained on: the splits of a generator are disjoint by construction; a user's
 file is divided by a hash of seed and question, so that two copies of a question, or the same question
 under another system message, fall on the same side.
 """
@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from spiritsafe.errors import InputError, UsageError
 from spiritsafe.recipe import Task
-from spiritsafe.records import Prompt
+from spiritsafe.records import Message, Prompt
+from spiritsafe.tasks.drawing import Split as DrawnSplit
 from spiritsafe.tasks.extract import squeeze
+from spiritsafe.tasks.invoices import generator as invoices
 from spiritsafe.tasks.jsonl import question_text, read_prompts
 from spiritsafe.tasks.schoolbook.generator import Problem, Split, generate
+from spiritsafe.tasks.tickets import generator as tickets
 from spiritsafe.tasks.verifiers import needs_reference
 
 TEST_SHARE = 0.2
@@ -50,7 +53,28 @@ def load_task(task: Task, seed: int) -> Splits:
 
     Raises InputError for an unusable file, UsageError where the generator has too few problems.
     """
-    return _schoolbook(task, seed) if task.kind == "schoolbook" else _files(task, seed)
+    if task.kind == "jsonl":
+        return _files(task, seed)
+    return _schoolbook(task, seed) if task.kind == "schoolbook" else _drawn(task, seed)
+
+
+def _drawn(task: Task, seed: int) -> Splits:
+    make = {"tickets": tickets.generate, "invoices": invoices.generate}[task.kind]
+    sizes: dict[DrawnSplit, int] = {
+        "train": task.train_prompts,
+        "validation": task.validation_prompts,
+        "test": task.test_prompts,
+    }
+    try:
+        parts = {name: make(name, size, seed) for name, size in sizes.items()}
+    except ValueError as error:
+        raise UsageError(f"{task.kind}: {error}", hint="lower task.train_prompts or the size named") from None
+    before = _system(task.system)
+    posed = {
+        name: [replace(prompt, messages=(*before, *prompt.messages)) for prompt in prompts]
+        for name, prompts in parts.items()
+    }
+    return Splits(train=posed["train"], validation=posed["validation"], test=posed["test"])
 
 
 def _schoolbook(task: Task, seed: int) -> Splits:
@@ -77,11 +101,14 @@ def _schoolbook(task: Task, seed: int) -> Splits:
     )
 
 
+def _system(system: str | None) -> tuple[Message, ...]:
+    return ({"role": "system", "content": system},) if system else ()
+
+
 def _posed(problem: Problem, system: str | None) -> Prompt:
-    before = ({"role": "system", "content": system},) if system else ()
     return Prompt(
         prompt_id=problem.problem_id,
-        messages=(*before, {"role": "user", "content": problem.question}),
+        messages=(*_system(system), {"role": "user", "content": problem.question}),
         answer=problem.answer,
         solution=problem.solution,
         tags={"level": str(problem.level), "theme": problem.theme, "template": problem.template},

@@ -125,7 +125,7 @@ def needs_reference(verifier: Verifier) -> bool:
 
 
 def may_need_reference(verifier: Verifier) -> bool:
-    """True where references decide which prompts are judged: json_schema compares with them if there are any."""
+    """True where references decide which prompts are judged: json_schema compares with those there are."""
     return needs_reference(verifier) or verifier.kind == "json_schema"
 
 
