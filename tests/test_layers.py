@@ -16,6 +16,7 @@ ROOMS = {
     "rundir": 0,
     "stats": 0,
     "talk": 0,
+    "thinking": 0,
     "workers": 0,
     "costs": 1,
     "tasks": 2,

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.tiny import tiny_model, tiny_tokenizer
 
 from spiritsafe.errors import InputError
-from spiritsafe.training.batches import Example, Row, end_of_turn, group, plan_steps, to_batch, tokenize
+from spiritsafe.students.templates import Row, end_of_turn
+from spiritsafe.training.batches import Example, group, plan_steps, to_batch, tokenize
 
 END = 1
 

@@ -12,7 +12,8 @@ from tests.tiny import tiny_model
 
 from spiritsafe.errors import InputError, SpiritSafeError
 from spiritsafe.recipe import DivergenceTerm, Train
-from spiritsafe.training.batches import Row, to_batch
+from spiritsafe.students.templates import Row
+from spiritsafe.training.batches import to_batch
 from spiritsafe.training.step import AtPositions, Stepper, check_packing, learning_rate, make_optimizer
 
 ROWS = [

@@ -76,6 +76,8 @@ class Row:
     sampling: Sampling
     limit: int
     """Tokens it may generate: max_tokens, less where the context ends."""
+    thinks: bool = False
+    """The prompt ended with the tag that opens reasoning."""
     uniforms: np.ndarray[Any, np.dtype[np.float64]] | None = None
     """One draw per token, from the request's seed alone; None for greedy rows."""
     ids: list[int] = field(default_factory=list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from spiritsafe.errors import TeacherError
 from spiritsafe.records import Message, Reply, Request, TopK, Usage
 from spiritsafe.teachers.decode import Decoder, Row
+from spiritsafe.thinking import is_opened, split, tags_of
 
 FINGERPRINT_LIMIT = 1 << 30
 """Bytes of weights up to which the fingerprint is their hash; hashing more would delay the start."""
@@ -101,8 +102,12 @@ def weight_files(model: Any) -> list[Path]:
     return sorted(Path(found).parent.glob("*.safetensors")) if isinstance(found, str) else []
 
 
-def render(tokenizer: Any, messages: Sequence[Message]) -> str:
+def render(
+    tokenizer: Any, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
+) -> str:
     """The chat as the model reads it, ending where the assistant's turn begins.
+
+    `tools` are JSON schemas of functions, for templates that know them.
 
     Raises TeacherError when the tokenizer has no chat template or the template refuses the roles.
     """
@@ -112,7 +117,10 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> str:
             hint="use the instruction-tuned model, or put a chat_template.jinja next to tokenizer.json",
         )
     try:
-        text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        extra = {} if tools is None else {"tools": list(tools)}
+        text = tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True, **extra
+        )
     except TemplateError as error:
         roles = ", ".join(message["role"] for message in messages)
         raise TeacherError(f"the chat template refuses the roles {roles}: {error}") from None
@@ -143,6 +151,8 @@ class LocalModel:
         self.bytes: int = sum(path.stat().st_size for path in self._files)
         self.eos = eos_ids(model, tokenizer)
         self.context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        tags = tokenizer.convert_tokens_to_ids(list(tags_of(tokenizer.chat_template)))
+        self._tags = {i for i in tags if i is not None and i != tokenizer.unk_token_id}
         self._decoder = Decoder(model, tokenizer, self.eos)
 
     @classmethod
@@ -184,11 +194,11 @@ class LocalModel:
         return [self._reply(row) for row in rows]
 
     def _rows(self, requests: Sequence[Request]) -> list[Row]:
-        prompts = encode(self.tokenizer, [render(self.tokenizer, r.messages) for r in requests])
+        texts = [render(self.tokenizer, r.messages) for r in requests]
         rows = []
-        for request, prompt in zip(requests, prompts, strict=True):
+        for request, text, prompt in zip(requests, texts, encode(self.tokenizer, texts), strict=True):
             room = (self.context or 1 << 60) - len(prompt)
-            row = Row(prompt, request.sampling, min(request.sampling.max_tokens, room))
+            row = Row(prompt, request.sampling, min(request.sampling.max_tokens, room), is_opened(text))
             if row.limit <= 0 or not prompt:
                 row.finish_reason = "length"
             elif request.sampling.temperature > 0:
@@ -197,14 +207,26 @@ class LocalModel:
         return rows
 
     def _reply(self, row: Row) -> Reply:
-        text = self.tokenizer.decode(row.ids, skip_special_tokens=True)
+        text = self._text(row.ids)
         cuts = [text.find(stop) for stop in row.sampling.stop if stop in text]
+        reasoning, answer = split(text[: min(cuts)] if cuts else text, opened=row.thinks)
         return Reply(
-            text=text[: min(cuts)] if cuts else text,
+            text=answer,
+            reasoning=reasoning,
             finish_reason=row.finish_reason or "length",
             usage=Usage(input_tokens=len(row.prompt), output_tokens=len(row.ids)),
             top_logprobs=self._topk(row.tops) if row.sampling.top_logprobs else None,
             latency_s=row.latency_s,
+        )
+
+    def _text(self, ids: list[int]) -> str:
+        """Without control tokens, but with the tags around reasoning, which some tokenizers count as such."""
+        kept = self._tags & set(ids)
+        if not kept:
+            return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        added = self.tokenizer.added_tokens_decoder
+        return str(
+            self.tokenizer.decode([i for i in ids if i in kept or i not in added or not added[i].special])
         )
 
     def _topk(self, tops: list[tuple[list[int], list[float]]]) -> TopK:

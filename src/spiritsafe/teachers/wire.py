@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from spiritsafe.records import Failure, Message, Outcome, Reply, Request, TopK, Usage
+from spiritsafe.thinking import split
 
 TIMEOUT = Failure(reason="timeout", retryable=True, maybe_billed=True)
 TRUNCATED = Failure(reason="truncated", retryable=True, maybe_billed=True)
@@ -94,10 +95,13 @@ def parse_reply(data: bytes, *, chat: bool, latency_s: float) -> Outcome:
 
 def _reply(value: Mapping[str, Any], choice: Mapping[str, Any], chat: bool, latency_s: float) -> Reply:
     message = choice["message"] if chat else choice
+    text = _text(message.get("content") if chat else message.get("text"))
     reasoning = message.get("reasoning_content") or message.get("reasoning")
+    # Servers without a reasoning parser leave the trace within the answer.
+    inline, answer = (_text(reasoning), text) if reasoning else split(text)
     return Reply(
-        text=_text(message.get("content") if chat else message.get("text")),
-        reasoning=_text(reasoning) if reasoning else None,
+        text=answer,
+        reasoning=inline,
         finish_reason=_name(choice.get("finish_reason")) or "stop",
         usage=_usage(value.get("usage") or {}),
         model=_name(value.get("model")),

@@ -15,11 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jinja2 import TemplateError
 
-from spiritsafe.errors import InputError
 from spiritsafe.records import Message
-from spiritsafe.teachers.local import encode, eos_ids, render
+from spiritsafe.students.templates import Row, control_tokens, rows_of, turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +26,8 @@ class Example:
 
     prompt: tuple[Message, ...]
     completion: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An example in tokens; `start` is the place of the first token that counts in the loss."""
-
-    ids: tuple[int, ...]
-    start: int
-
-    @property
-    def length(self) -> int:
-        """Tokens passed through the model: all but the last, after which nothing is predicted."""
-        return len(self.ids) - 1
-
-    @property
-    def loss_tokens(self) -> int:
-        return len(self.ids) - self.start
+    reasoning: str | None = None
+    """What the teacher thought before it answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,46 +48,17 @@ class Batch:
         return self.ids_BT, self.index_N, self.positions_BT
 
 
-def end_of_turn(model: Any, tokenizer: Any) -> int:
-    """The token with which an assistant's turn ends, as the chat template writes it.
-
-    It is part of every training row, so a student learns to stop whatever its padding token is. Raises
-    InputError when neither the template nor the tokenizer knows such a token.
-    """
-    question: list[Message] = [{"role": "user", "content": "a"}]
-    before = render(tokenizer, question)
-    known = eos_ids(model, tokenizer) | set(tokenizer.all_special_ids)
-    for token in encode(tokenizer, [_tail(tokenizer, question, before)])[0]:
-        if token in known:
-            return int(token)
-    if tokenizer.eos_token_id is None:
-        raise InputError(
-            f"{tokenizer.name_or_path}: no end-of-turn token in the chat template and no eos_token",
-            hint="set eos_token in tokenizer_config.json",
-        )
-    return int(tokenizer.eos_token_id)
-
-
-def _tail(tokenizer: Any, question: list[Message], before: str) -> str:
-    """What the template writes after the assistant's text; empty where it rewrites the turn."""
-    turn = [*question, {"role": "assistant", "content": "b"}]
-    try:
-        whole = str(tokenizer.apply_chat_template(turn, tokenize=False))
-    except TemplateError:
-        return ""
-    return whole[len(before) + 1 :] if whole.startswith(before + "b") else ""
-
-
 def tokenize(examples: Sequence[Example], tokenizer: Any, end: int, max_length: int) -> tuple[list[Row], int]:
-    """Rows of at most `max_length` tokens, and how many examples were longer and left out.
+    """Rows of at most `max_length` tokens, and how many examples were left out.
 
-    Prompt and completion are tokenized apart, as they are when the model generates.
+    Left out is what is longer, and answers that hold a control token of the student: they would end a turn
+    or begin one.
     """
-    prompts = encode(tokenizer, [render(tokenizer, example.prompt) for example in examples])
-    answers = encode(tokenizer, [example.completion for example in examples])
-    rows = [Row((*p, *a, end), len(p)) for p, a in zip(prompts, answers, strict=True)]
-    kept = [row for row in rows if len(row.ids) <= max_length and row.start > 0]
-    return kept, len(rows) - len(kept)
+    controls = control_tokens(tokenizer)
+    clean = [e for e in examples if not any(c in f"{e.reasoning or ''}{e.completion}" for c in controls)]
+    turns = [turn(tokenizer, e.prompt, e.completion, e.reasoning) for e in clean]
+    rows = [row for row in rows_of(tokenizer, end, turns) if len(row.ids) <= max_length and row.start > 0]
+    return rows, len(examples) - len(rows)
 
 
 def plan_steps(rows: Sequence[Row], *, tokens: int, batch_tokens: int, seed: int) -> list[list[int]]:

@@ -16,8 +16,8 @@ from spiritsafe.errors import CorruptData, SpiritSafeError
 from spiritsafe.recipe import DivergenceTerm, Train
 from spiritsafe.records import content_hash
 from spiritsafe.rundir import sync_directory
+from spiritsafe.students.templates import Row
 from spiritsafe.teachers.local import quiet
-from spiritsafe.training.batches import Row
 
 
 def run_key(

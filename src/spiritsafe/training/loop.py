@@ -20,9 +20,10 @@ from accelerate import Accelerator
 from spiritsafe.errors import InputError
 from spiritsafe.recipe import DivergenceTerm, Train
 from spiritsafe.records import Record
+from spiritsafe.students.templates import Row, end_of_turn
 from spiritsafe.teachers.local import LocalModel
 from spiritsafe.training import checkpoint
-from spiritsafe.training.batches import Example, Row, end_of_turn, group, plan_steps, to_batch, tokenize
+from spiritsafe.training.batches import Example, group, plan_steps, to_batch, tokenize
 from spiritsafe.training.checkpoint import save_model
 from spiritsafe.training.step import (
     AtPositions,
@@ -55,7 +56,7 @@ class TrainReport(Record):
     seconds: float
     """Wall time over all sessions of a resumed run."""
     dropped: int
-    """Examples longer than max_length or than the model's context."""
+    """Examples longer than max_length or the model's context, or with control tokens in the answer."""
     final_loss: float
     """Mean over the last tenth of the steps."""
     validation_loss: float | None

@@ -17,7 +17,8 @@ from accelerate import Accelerator
 from spiritsafe.errors import InputError, SpiritSafeError
 from spiritsafe.losses import divergence
 from spiritsafe.recipe import DivergenceTerm, Train
-from spiritsafe.training.batches import Batch, Row, group, to_batch
+from spiritsafe.students.templates import Row
+from spiritsafe.training.batches import Batch, group, to_batch
 
 CPU_MICRO_BATCH = 1024
 """Padded tokens per forward pass on CPU. With the bundled base 512, 1024, 2048 and 4096 trained 12.3, 13.2,
