@@ -15,17 +15,18 @@ import time
 import torch
 from accelerate import Accelerator
 
-from spiritsafe.recipe import Train
+from spiritsafe.recipe import Student, Train
 from spiritsafe.students.load import load_student
+from spiritsafe.students.templates import Row, end_of_turn
 from spiritsafe.tasks.schoolbook.generator import generate
-from spiritsafe.training.batches import Example, Row, end_of_turn, plan_steps, tokenize
+from spiritsafe.training.batches import Example, plan_steps, tokenize
 from spiritsafe.training.step import AtPositions, Stepper, make_optimizer
 
 
 def tokens_per_second(rows: list[Row], steps: int, packing: bool) -> float:
     """Speed of a fresh student over `steps` optimiser steps, after five that warm up."""
     settings = Train(tokens=10**6, batch_tokens=1024, packing=packing)
-    model, _ = load_student("bundled:base")
+    model, _ = load_student(Student(model="bundled:base"))
     stepper = Stepper(
         Accelerator(cpu=True), AtPositions(model.train()), make_optimizer(model, settings), settings
     )
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model, tokenizer = load_student("bundled:base")
+    model, tokenizer = load_student(Student(model="bundled:base"))
     examples = [
         Example(({"role": "user", "content": p.question},), p.solution) for p in generate("train", 3000, 0)
     ]

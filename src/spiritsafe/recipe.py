@@ -171,6 +171,8 @@ class Collect(Section):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
     max_attempts: Positive = 6
     """Attempts per request before it is settled as failed with its last reason."""
+    summary_words: Positive = 150
+    """Length of shortened reasoning (train.reasoning summary)."""
 
 
 class Select(Section):
@@ -186,6 +188,10 @@ class Select(Section):
     """Share of a training prompt's word 8-grams found in one evaluation prompt from which it is dropped."""
     min_characters: Annotated[int, Field(ge=0)] = 1
     max_characters: Positive = 100_000
+    max_reasoning_characters: Positive = 100_000
+    """Longer traces are dropped."""
+    drop_refusals: bool = True
+    """Drop answers that begin by refusing."""
     languages: tuple[str, ...] = ()
     """ISO 639-1 codes to keep, needs the extra `language`; empty keeps all."""
 
@@ -204,6 +210,14 @@ class Student(Section):
 
     model: str = "bundled:base"
     """bundled:base, hf:REPO or a folder."""
+    chat_template: str | None = None
+    """None is the checkpoint's own; `plain` is ours, for base checkpoints without one; else a Jinja file."""
+    adapter: Literal["auto", "full", "lora", "dora", "qlora"] = "auto"
+    """What is trained: all weights, or an adapter that is merged at the end. auto: LoRA from half a billion
+    parameters on, where one device trains. qlora holds the frozen weights in 4 bits (needs bitsandbytes)."""
+    lora_rank: Positive = 32
+    lora_alpha: Positive | None = None
+    """Scale of the adapter's update, divided by the rank; None is twice the rank."""
 
 
 class DivergenceTerm(Section):
@@ -231,6 +245,11 @@ class Train(Section):
     attention on a GPU; on a CPU grouping rows by length is faster. Refused where a model mixes rows."""
     max_length: Positive = 512
     """Longest sequence; longer samples are dropped and counted."""
+    reasoning: Literal["keep", "drop", "summary"] = "keep"
+    """What becomes of a teacher's reasoning: trained on before the answer, left out, or shortened by the
+    teacher first. The student is asked in the same mode: its template keeps the choice."""
+    gradient_checkpointing: bool = False
+    """Less memory, about a third more time: activations are computed again in the backward pass."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05
     final_lr_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05

@@ -47,7 +47,7 @@ def reasons(selection: Selection) -> list[str | None]:
 def test_checks_in_their_order() -> None:
     first = QUESTIONS[0]
     samples = [
-        sample(first, "  ", 0, "length"),
+        sample(first, "  ", 0),
         sample(first, "1 + ", 1, "length"),
         sample(first, "1", 2, "content_filter"),
         sample(first, "1", 3),

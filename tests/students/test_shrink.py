@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from spiritsafe.errors import InputError, TeacherError
+from spiritsafe.recipe import Student
 from spiritsafe.students.load import load_student
 from spiritsafe.students.shrink import shrink
 
@@ -82,9 +83,9 @@ def test_wrong_layers_name_what_is_allowed(layers: list[int], message: str) -> N
 
 
 def test_students_are_float32_and_checked(tmp_path: Path) -> None:
-    model, tokenizer = load_student(str(save_tiny(tmp_path / "m")))
+    model, tokenizer = load_student(Student(model=str(save_tiny(tmp_path / "m"))))
     assert model.dtype == torch.float32
     assert tokenizer.eos_token == "<|end|>"
     (tmp_path / "m" / "chat_template.jinja").unlink()
     with pytest.raises(TeacherError, match="no chat template"):
-        load_student(str(tmp_path / "m"))
+        load_student(Student(model=str(tmp_path / "m")))

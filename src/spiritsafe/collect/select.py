@@ -2,7 +2,8 @@
 
 Checks run from cheap to dear, and a sample is dropped by the first that it fails:
 
-    empty, truncated, filtered        what the server says about the answer
+    truncated, filtered, empty        what the server says about the answer
+    refusal, reasoning_too_long       "I'm sorry, but I can't ..."; the trace, in characters
     too_short, too_long, language     length in characters, language of the text
     contaminated, near_duplicate      the prompt is a copy of an evaluation prompt, or of another one
     (the verifier's reason)           wrong_answer, no_number, timeout, ...
@@ -15,6 +16,7 @@ verified; it is kept, and counted as unverified.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +30,13 @@ from spiritsafe.records import Prompt, Sample
 from spiritsafe.tasks.extract import squeeze
 from spiritsafe.tasks.verifiers import UNVERIFIED, Judgement, answer_key, build
 
+REFUSAL = re.compile(
+    r"\s*(i['\u2019]?m sorry|i am sorry|sorry|i apologi[sz]e|unfortunately|as an ai\b[^.]{0,60})[,.:;]?\s*"
+    r"(but\s+)?(i['\u2019]?m|i)\s+(can['\u2019]?t|cannot|can not|won['\u2019]?t|am unable|unable|not able)"
+    r"|\s*i\s+(can['\u2019]?t|cannot)\s+(help|assist|comply|provide|do that)",
+    re.IGNORECASE,
+)
+"""How refusals begin. Anchored at the start: an answer that apologises in its middle is none."""
 FEWEST_LETTERS = 40
 """Shorter texts, and texts of numbers, tell no language; they pass the language filter."""
 
@@ -100,10 +109,14 @@ def _text_check(settings: recipe.Select) -> Callable[[Sample], str | None]:
 
     def check(sample: Sample) -> str | None:
         size = len(sample.text.strip())
-        if size == 0:
-            return "empty"
         if sample.finish_reason in ("length", "content_filter"):
             return "truncated" if sample.finish_reason == "length" else "filtered"
+        if size == 0:
+            return "empty"
+        if settings.drop_refusals and REFUSAL.match(sample.text):
+            return "refusal"
+        if len(sample.reasoning or "") > settings.max_reasoning_characters:
+            return "reasoning_too_long"
         if size < settings.min_characters or size > settings.max_characters:
             return "too_short" if size < settings.min_characters else "too_long"
         told = language is not None and sum(map(str.isalpha, sample.text)) >= FEWEST_LETTERS
@@ -184,11 +197,15 @@ def _best_of_n(
         if keep == "majority":
             reasons |= _majority(places, [_vote(verifier, samples[place].text) for place in places])
             continue
-        reasons |= _repeats(places, [samples[place].text for place in places])
+        reasons |= _repeats(places, [_whole(samples[place]) for place in places])
         if keep == "shortest":
             left = [place for place in places if place not in reasons]
-            best = min(left, key=lambda place: (len(samples[place].text), samples[place].index))
+            best = min(left, key=lambda place: (len(_whole(samples[place])), samples[place].index))
             reasons |= {place: "not_shortest" for place in left if place != best}
+
+
+def _whole(sample: Sample) -> str:
+    return f"{sample.reasoning}\n{sample.text}" if sample.reasoning else sample.text
 
 
 def _repeats(places: Sequence[int], texts: Sequence[str]) -> dict[int, str]:

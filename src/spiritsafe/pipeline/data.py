@@ -100,7 +100,7 @@ def expand_prompts(context: Context) -> Iterable[Path]:
     if not missing:
         yield context.run.write_lines("prompts/expanded.jsonl", [])
         return
-    samples = _with_teacher(context, EXPAND, lambda teacher: expansions(context, teacher, missing))
+    samples = with_teacher(context, EXPAND, lambda teacher: expansions(context, teacher, missing))
     prompts, counts = expand.parse_expansions(samples, seeds, evaluation)
     yield context.run.write_lines("prompts/expanded.jsonl", (p.to_json() for p in prompts[:missing]))
     yield context.run.write_json("prompts/expanded_counts.json", counts)
@@ -156,7 +156,7 @@ def ask(
             for index in range(samples_per_prompt)
         ]
 
-    return _with_teacher(context, purpose, requests)
+    return with_teacher(context, purpose, requests)
 
 
 def teacher_of(context: Context, teacher: TeacherId) -> str:
@@ -193,7 +193,8 @@ def connect_teacher(context: Context) -> Sampler:
     return teacher
 
 
-def _with_teacher(context: Context, purpose: str, make_requests: MakeRequests) -> list[Sample]:
+def with_teacher(context: Context, purpose: str, make_requests: MakeRequests) -> list[Sample]:
+    """Answers to requests that are made once the teacher's identity is known; only missing ones are asked."""
     return asyncio.run(_ask(context, purpose, make_requests))
 
 

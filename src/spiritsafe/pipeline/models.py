@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spiritsafe.errors import SpiritSafeError
 from spiritsafe.pipeline import data
 from spiritsafe.pipeline.stage import Context
+from spiritsafe.pipeline.traces import training_samples
 from spiritsafe.recipe import Arm
 from spiritsafe.records import Message, canonical_json
 from spiritsafe.store.shards import read_shards
@@ -47,7 +48,7 @@ def train_arm(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Path
     from spiritsafe.training.loop import train
 
     recipe, label = context.recipe, f"{name}-{seed}"
-    model, tokenizer = _initial(context, arm)
+    model, tokenizer = _initial(context, arm, recipe.seed + seed)
     folder = context.run.file("students", label, "training.json").parent
     for mark in (LEFT_OUT, UNTOUCHED):
         (folder / mark).unlink(missing_ok=True)
@@ -114,32 +115,37 @@ def examples_of(context: Context, arm: Arm) -> tuple[list[Example], list[Example
     validation_ids = {p.prompt_id for p in data.read_prompts(context, "validation")}
     train: list[Example] = []
     validation: list[Example] = []
-    for prompt_id, messages, text in _completions(context, arm.data):
+    for prompt_id, messages, text, reasoning in _completions(context, arm.data):
         target = validation if prompt_id in validation_ids else train
-        target.append(Example(prompt=messages, completion=text))
+        target.append(Example(prompt=messages, completion=text, reasoning=reasoning))
     return train, validation
 
 
-def _completions(context: Context, kind: str) -> list[tuple[str, tuple[Message, ...], str]]:
-    """(prompt id, messages, answer) of everything an arm may learn from."""
+def _completions(context: Context, kind: str) -> list[tuple[str, tuple[Message, ...], str, str | None]]:
+    """(prompt id, messages, answer, reasoning) of everything an arm may learn from."""
     if kind == "teacher":
-        samples = read_shards(context.run.path / "selected")
-        return [(s.prompt_id, s.messages, s.text) for s in samples if s.accepted]
+        samples = training_samples(context)
+        return [(s.prompt_id, s.messages, s.text, s.reasoning) for s in samples]
     prompts, verifier = data.asked_prompts(context), context.recipe.task.verifier
     if kind == "gold":
-        return [(p.prompt_id, p.messages, p.solution) for p in prompts if p.solution is not None]
+        return [(p.prompt_id, p.messages, p.solution, None) for p in prompts if p.solution is not None]
     known = [p for p in prompts if verifiers.has_bare_answer(p, verifier)]
-    return [(p.prompt_id, p.messages, verifiers.bare_answer(p, verifier)) for p in known]
+    return [(p.prompt_id, p.messages, verifiers.bare_answer(p, verifier), None) for p in known]
 
 
-def _initial(context: Context, arm: Arm) -> tuple[object, object]:
+def _initial(context: Context, arm: Arm, seed: int) -> tuple[Any, Any]:
+    """The model that is trained, with its adapter if it has one, and its tokenizer."""
+    from spiritsafe.students.adapters import adapt
     from spiritsafe.students.load import load_student
     from spiritsafe.students.shrink import shrink
 
-    if arm.shrink is None:
-        return load_student(context.recipe.student.model)
-    model, tokenizer = load_student(arm.shrink.model)
-    return shrink(model, arm.shrink.layers), tokenizer
+    student, reasoning = context.recipe.student, context.recipe.train.reasoning != "drop"
+    if arm.shrink is not None:
+        student = student.model_copy(update={"model": arm.shrink.model})
+        model, tokenizer = load_student(student, reasoning=reasoning)
+        return shrink(model, arm.shrink.layers), tokenizer
+    model, tokenizer = load_student(student, reasoning=reasoning, adapter=arm.data != "none")
+    return adapt(model, student, seed), tokenizer
 
 
 def grade_teacher(context: Context) -> Iterable[Path]:

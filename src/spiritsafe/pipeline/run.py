@@ -10,7 +10,7 @@ from typing import Any
 
 from spiritsafe import environment
 from spiritsafe.errors import InputError, UsageError
-from spiritsafe.pipeline import data, models, outcome, parallel
+from spiritsafe.pipeline import data, models, outcome, parallel, traces
 from spiritsafe.pipeline.stage import Context, Runner, Stage
 from spiritsafe.recipe import ModelAccess, Recipe
 from spiritsafe.rundir import RunDir, file_sha256
@@ -128,7 +128,7 @@ def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
             action=data.expand_prompts,
             asks=True,
         )
-    drawing = recipe.collect.model_dump(exclude={"max_attempts"})
+    drawing = recipe.collect.model_dump(exclude={"max_attempts", "summary_words"})
     yield Stage(
         name="collect",
         group="collect",
@@ -149,9 +149,20 @@ def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
         needs=("collect",),
         action=data.select_samples,
     )
+    if recipe.train.reasoning == "summary":
+        yield Stage(
+            name="summaries",
+            group="select",
+            inputs={"teacher": teacher, "words": recipe.collect.summary_words},
+            needs=("select",),
+            action=traces.summarise,
+            complete=partial(data.is_complete, purpose=traces.SUMMARY),
+        )
 
 
 def _student_stages(recipe: Recipe) -> Iterable[Stage]:
+    chosen = ("select", "summaries") if recipe.train.reasoning == "summary" else ("select",)
+    student = {**recipe.student.model_dump(), **_model_inputs(recipe.student.model)}
     for name, arm, seed in models.model_names(recipe.arms):
         if arm.data == "none" and arm.shrink is None:
             continue
@@ -160,14 +171,14 @@ def _student_stages(recipe: Recipe) -> Iterable[Stage]:
             group="train",
             inputs={
                 "arm": arm.model_dump(exclude={"seeds"}),
-                "student": _model_inputs(recipe.student.model),
+                "student": student,
                 "train": recipe.train.model_dump(exclude={"checkpoint_steps"}),
                 "teacher": _teacher_inputs(recipe) if arm.divergence or arm.shrink else None,
                 "verifier": recipe.task.verifier.model_dump() if arm.data == "answers" else None,
                 "seed": recipe.seed + seed,
             },
             # Bare and worked answers come with the prompts; only teacher answers pass the selection.
-            needs=("select",) if arm.data == "teacher" else ("prompts",),
+            needs=chosen if arm.data == "teacher" else ("prompts",),
             action=partial(models.train_arm, name=name, arm=arm, seed=seed),
             student=True,
         )

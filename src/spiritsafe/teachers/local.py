@@ -49,11 +49,16 @@ def quiet() -> Iterator[None]:
 
 
 def load_pretrained(
-    model: str, *, device: str | None = None, dtype: torch.dtype | None = None
+    model: str,
+    *,
+    device: str | None = None,
+    dtype: torch.dtype | None = None,
+    quantization: Any = None,
 ) -> tuple[Any, Any]:
     """Model (eval mode) and tokenizer from a folder or an HF repository, safetensors only, no remote code.
 
-    dtype None: float32 on CPU and MPS, bfloat16 on CUDA. Raises TeacherError when files are missing or
+    dtype None: float32 on CPU and MPS, bfloat16 on CUDA. `quantization` is a config of transformers; such a
+    model stays where it was loaded. Raises TeacherError when files are missing or
     damaged, or the architecture needs code that is not part of transformers.
     """
     place = pick_device(device)
@@ -67,6 +72,7 @@ def load_pretrained(
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
+            **({"quantization_config": quantization} if quantization is not None else {}),
         )
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     if info["missing_keys"]:
@@ -75,7 +81,7 @@ def load_pretrained(
             f"the first is {min(info['missing_keys'])}",
             hint="the download is incomplete or the config belongs to another model; fetch it again",
         )
-    return loaded.to(place).eval(), tokenizer
+    return (loaded if quantization is not None else loaded.to(place)).eval(), tokenizer
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from accelerate import Accelerator
 from spiritsafe.errors import InputError
 from spiritsafe.recipe import DivergenceTerm, Train
 from spiritsafe.records import Record
+from spiritsafe.students.adapters import has_adapter, merge, trained_state
 from spiritsafe.students.templates import Row, end_of_turn
 from spiritsafe.teachers.local import LocalModel
 from spiritsafe.training import checkpoint
@@ -91,7 +92,7 @@ def train(
     log: Log | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainReport:
-    """Train `model` in place and write it to directory/"model"; continues directory/"checkpoint".
+    """Train `model` in place and write it, merged, to directory/"model"; continues directory/"checkpoint".
 
     `teacher` is needed with `divergence`. `log` gets rows of kind train, validation and checkpoint; after a
     resume the steps since the checkpoint are logged again. `progress(tokens, of_tokens)` once per step.
@@ -171,10 +172,19 @@ def _check(
 def _prepare(model: Any, settings: Train, term: DivergenceTerm | None, teacher: LocalModel | None) -> Stepper:
     accelerator = Accelerator()
     model.train()
+    if settings.gradient_checkpointing:
+        _recompute_activations(model)
     optimizer = make_optimizer(model, settings)
     student, optimizer = accelerator.prepare(AtPositions(model), optimizer)
     guide = AtPositions(teacher.model.to(accelerator.device).eval()) if term and teacher else None
     return Stepper(accelerator, student, optimizer, settings, term, guide)
+
+
+def _recompute_activations(model: Any) -> None:
+    # transformers renames this; older releases know the second name only.
+    newer = getattr(model, "activation_checkpointing_enable", None)
+    enable = newer or model.gradient_checkpointing_enable
+    enable(**{f"{'activation' if newer else 'gradient'}_checkpointing_kwargs": {"use_reentrant": False}})
 
 
 def _state_file(directory: Path) -> Path:
@@ -189,7 +199,8 @@ def _resume(directory: Path, key: str, stepper: Stepper, log: Log) -> _Progress:
     if found["key"] != key:
         log(kind="checkpoint", event="ignored", step=found["progress"]["step"], reason="other training")
         return _Progress()
-    stepper.accelerator.unwrap_model(stepper.student).model.load_state_dict(found["model"])
+    model = stepper.accelerator.unwrap_model(stepper.student).model
+    model.load_state_dict(found["model"], strict=not has_adapter(model))
     stepper.optimizer.load_state_dict(found["optimizer"])
     torch.set_rng_state(found["rng"])
     state = _Progress(**found["progress"])
@@ -206,7 +217,7 @@ def _save(directory: Path, key: str, stepper: Stepper, state: _Progress) -> None
         {
             "key": key,
             "progress": asdict(state),
-            "model": stepper.accelerator.unwrap_model(stepper.student).model.state_dict(),
+            "model": trained_state(stepper.accelerator.unwrap_model(stepper.student).model),
             "optimizer": stepper.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
         },
@@ -250,7 +261,7 @@ def _finish(directory: Path, stepper: Stepper, model: Any, tokenizer: Any, end: 
     stepper.accelerator.unwrap_model(stepper.student).release()
     if stepper.teacher is not None:
         stepper.teacher.release()
-    model.eval()
+    model = merge(model).eval()
     known = model.generation_config.eos_token_id
     several = known if isinstance(known, list) else [known] if known is not None else []
     if end not in several:
