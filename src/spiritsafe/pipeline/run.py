@@ -157,6 +157,7 @@ def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
             needs=("select",),
             action=traces.summarise,
             complete=partial(data.is_complete, purpose=traces.SUMMARY),
+            asks=True,
         )
 
 
