@@ -84,6 +84,9 @@ class Price(Section):
 
     input_per_million: Annotated[float, Field(ge=0)]
     output_per_million: Annotated[float, Field(ge=0)]
+    batch_input_per_million: Annotated[float, Field(ge=0)] | None = None
+    """What a batch costs; None: the provider's discount where it is known, else the live price."""
+    batch_output_per_million: Annotated[float, Field(ge=0)] | None = None
 
 
 class ModelAccess(Section):
@@ -164,6 +167,8 @@ class Budget(Section):
 class Collect(Section):
     """How answers are drawn from the teacher."""
 
+    mode: Literal["live", "batch"] = "live"
+    """batch: through the provider's batch API, for about half the price, within a day."""
     samples_per_prompt: Positive = 1
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -99,7 +99,7 @@ class TeacherId(Record):
     """Identity such as Qwen/Qwen3-32B, declared by the user or hinted by the server."""
     host: str = "local"
     """host:port of the server, 'local' for a model in this process."""
-    channel: Literal["api", "local", "scripted", "import"] = "local"
+    channel: Literal["api", "local", "scripted", "import", "batch"] = "local"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

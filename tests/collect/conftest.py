@@ -1,4 +1,4 @@
-"""The fake server as a process, and requests to put to it."""
+"""The fake servers as processes, and requests to put to them."""
 
 import json
 import subprocess
@@ -11,7 +11,13 @@ import pytest
 
 from spiritsafe.records import Request, Sampling
 
-SERVER = Path(__file__).parent.parent / "fakes" / "openai_server.py"
+FAKES = Path(__file__).parent.parent / "fakes"
+DIALECTS = {
+    "openai": "http://127.0.0.1:{}/v1#fake",
+    "anthropic": "anthropic:http://127.0.0.1:{}/anthropic/v1#fake",
+    "openrouter": "http://127.0.0.1:{}/openrouter/v1#fake",
+}
+"""How a recipe names the batch server, by the API it is to speak."""
 
 
 @dataclass
@@ -28,6 +34,17 @@ class Running:
     def rows(self) -> list[dict]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
+    def batch_ref(self, dialect: str) -> str:
+        return DIALECTS[dialect].format(self.port)
+
+    def events(self) -> Counter:
+        """Events of the batch server, by name."""
+        return Counter(row["event"] for row in self.rows())
+
+    def billed(self) -> Counter:
+        """Times that the batch server ran each request."""
+        return Counter(row["key"] for row in self.rows() if row["event"] == "billed")
+
     def served(self) -> Counter:
         """Times that each request was answered, by idempotency key."""
         return Counter(row["key"] for row in self.rows())
@@ -36,12 +53,22 @@ class Running:
 @pytest.fixture
 def start_server(tmp_path):
     """Start servers by keyword: start_server(latency=0.2, faults={"500": 0.1})."""
+    yield from _starter(tmp_path, "openai_server.py")
+
+
+@pytest.fixture
+def start_batches(tmp_path):
+    """The same for providers of batches: start_batches(delay=0.2, drop_after=1)."""
+    yield from _starter(tmp_path, "batch_server.py")
+
+
+def _starter(tmp_path, program):
     running = []
 
     def start(*, faults=None, **options) -> Running:
-        log = tmp_path / f"served-{len(running)}.jsonl"
+        log = tmp_path / f"{program}-{len(running)}.jsonl"
         log.touch()
-        command = [sys.executable, str(SERVER), "--log", str(log)]
+        command = [sys.executable, str(FAKES / program), "--log", str(log)]
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
         for name, share in (faults or {}).items():

@@ -21,7 +21,7 @@ from spiritsafe.costs.economics import Bound, request_bound
 from spiritsafe.costs.prices import cost_usd, is_loopback
 from spiritsafe.errors import BudgetReached, InputError, SpiritSafeError, TeacherError, UsageError
 from spiritsafe.recipe import Budget, Price
-from spiritsafe.records import Failure, Outcome, Reply, Request, Usage
+from spiritsafe.records import Failure, Outcome, Reply, Request, TeacherId, Usage
 from spiritsafe.store.ledger import Ledger, Totals
 from spiritsafe.teachers.pace import Pacer
 from spiritsafe.teachers.sampler import Sampler
@@ -58,7 +58,7 @@ async def collect(
     """
     if not requests:
         raise InputError("there is nothing to collect: no prompts", hint="is the prompt file empty?")
-    check_price(price, sampler, ledger.budget, section)
+    check_price(price, sampler.teacher, ledger.budget, section)
     hashes = ledger.plan(requests, purpose, channel=sampler.teacher.channel)
     waiting = ledger.todo(purpose)
     distinct = dict(zip(hashes, requests, strict=True))
@@ -288,9 +288,8 @@ class Collector:
         return cost_usd(self.price, usage) if self.price else 0.0
 
 
-def check_price(price: Price | None, sampler: Sampler, budget: Budget, section: str) -> None:
+def check_price(price: Price | None, teacher: TeacherId, budget: Budget, section: str) -> None:
     """Refuse what no budget could hold: a remote model of unknown price without a token cap."""
-    teacher = sampler.teacher
     if price is not None or teacher.channel != "api" or is_loopback(teacher.host):
         return
     if budget.tokens is None or budget.usd is not None:

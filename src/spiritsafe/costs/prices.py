@@ -24,6 +24,7 @@ from spiritsafe.records import TeacherId, Usage
 USER_FILE = "SPIRITSAFE_PRICES"
 """Environment variable that names a YAML file of the same shape as prices.yaml; its rows win over ours."""
 
+BUILTIN = Path(__file__).with_name("prices.yaml")
 FREE = Price(input_per_million=0.0, output_per_million=0.0)
 Rate = Annotated[float, Field(ge=0)]
 
@@ -37,8 +38,6 @@ class KnownPrice(Price):
     """Host name without port; None (user's file only) is any remote host."""
     cached_input_per_million: Rate | None = None
     """Input read from the provider's cache; None: no discount is assumed."""
-    batch_input_per_million: Rate | None = None
-    batch_output_per_million: Rate | None = None
     long_from: Annotated[int, Field(gt=0)] | None = None
     """Input tokens from which the whole request is billed at the long rates."""
     long_input_per_million: Rate | None = None
@@ -64,10 +63,21 @@ class KnownPrice(Price):
         return self
 
 
+class BatchDiscount(Section):
+    """What a provider's batches cost, as a share of the live price of every token."""
+
+    host: str
+    share: Annotated[float, Field(gt=0, le=1)]
+    source: str
+    checked: Annotated[str, Field(pattern=r"^\d{4}-\d{2}(-\d{2})?$")]
+    evidence: Literal["provider", "report"]
+
+
 class PriceTable(Section):
     """The shape of prices.yaml."""
 
     prices: tuple[KnownPrice, ...] = ()
+    batch_discounts: tuple[BatchDiscount, ...] = ()
 
 
 def price_of(settings: ModelAccess, teacher_id: TeacherId) -> Price | None:
@@ -83,6 +93,28 @@ def price_of(settings: ModelAccess, teacher_id: TeacherId) -> Price | None:
     if own is not None or free:
         return own or FREE
     return _find(builtin_rows(), teacher_id) or _from_library(teacher_id)
+
+
+def batch_price(price: Price | None, teacher: TeacherId) -> Price | None:
+    """The same price in a batch: its own batch rates, the host's discount, or no discount.
+
+    Cached input is not taken for cheaper there. None stays None.
+    """
+    if price is None:
+        return None
+    share = next((d.share for d in batch_discounts() if d.host == host_name(teacher.host)), 1.0)
+    input_rate, output_rate = price.batch_input_per_million, price.batch_output_per_million
+    new: dict[str, float | None] = {
+        "input_per_million": price.input_per_million * share if input_rate is None else input_rate,
+        "output_per_million": price.output_per_million * share if output_rate is None else output_rate,
+    }
+    if isinstance(price, KnownPrice):
+        new["cached_input_per_million"] = None
+        if price.long_from is not None:  # the discount as such: tables give batch rates of short requests
+            assert price.long_input_per_million is not None and price.long_output_per_million is not None
+            new["long_input_per_million"] = price.long_input_per_million * share
+            new["long_output_per_million"] = price.long_output_per_million * share
+    return price.model_copy(update=new)
 
 
 def rates(price: Price, input_tokens: int) -> tuple[float, float]:
@@ -122,14 +154,25 @@ def host_name(host: str) -> str:
 @functools.cache
 def builtin_rows() -> tuple[KnownPrice, ...]:
     """The rows of prices.yaml."""
-    return read_table(Path(__file__).with_name("prices.yaml"))
+    return read_table(BUILTIN)
+
+
+@functools.cache
+def batch_discounts() -> tuple[BatchDiscount, ...]:
+    """The batch discounts of prices.yaml."""
+    return _table(BUILTIN).batch_discounts
 
 
 def read_table(path: Path) -> tuple[KnownPrice, ...]:
-    """The rows of a price file. Raises InputError naming the file and the row's first problem."""
+    """The prices of a file. Raises InputError naming the file and its first problem."""
+    return _table(path).prices
+
+
+def _table(path: Path) -> PriceTable:
+    """A price file. Raises InputError naming the file and the row's first problem."""
     hint = "each row needs model, input_per_million and output_per_million, under the key prices"
     try:
-        return PriceTable.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))).prices
+        return PriceTable.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(f"cannot read the price file {path}: {error.strerror}", hint) from None
     except (yaml.YAMLError, UnicodeDecodeError):

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spiritsafe.collect import expand
+from spiritsafe.collect.batch import collect_batches
 from spiritsafe.collect.generate import Progress, collect
 from spiritsafe.collect.select import select
-from spiritsafe.costs.prices import price_of
+from spiritsafe.costs.prices import batch_price, price_of
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.recipe import ModelAccess, Recipe
 from spiritsafe.records import Prompt, Request, Sample, Sampling, TeacherId, canonical_json, teacher_key
 from spiritsafe.rundir import file_sha256
 from spiritsafe.store.ledger import Ledger, Totals
 from spiritsafe.store.shards import MANIFEST, read_shards, write_shards
+from spiritsafe.talk import Talk
 from spiritsafe.tasks.base import load_task
 from spiritsafe.teachers.api import ApiSampler
-from spiritsafe.teachers.connect import connect
+from spiritsafe.teachers.connect import connect, connect_batch, is_served, only_by_batch
 from spiritsafe.teachers.folders import resolve_model
 from spiritsafe.teachers.launch import LaunchedSampler
 from spiritsafe.teachers.sampler import Sampler
 
 MakeRequests = Callable[[TeacherId], Sequence[Request]]
 
-TRAIN, TEST, EXPAND = "train", "test", "expand"
+TRAIN, TEST, EXPAND, PLAN = "train", "test", "expand", "plan"
 """Purposes in the ledger."""
 
 
@@ -198,7 +200,51 @@ def with_teacher(context: Context, purpose: str, make_requests: MakeRequests) ->
     return asyncio.run(_ask(context, purpose, make_requests))
 
 
+def by_batch(recipe: Recipe) -> bool:
+    """True when the teacher's answers are collected by the batch."""
+    return recipe.collect.mode == "batch" or only_by_batch(recipe.teacher.model)
+
+
 async def _ask(context: Context, purpose: str, make_requests: MakeRequests) -> list[Sample]:
+    """By the batch, live, or live after the batches that were submitted before the mode was changed."""
+    batch = by_batch(context.recipe) and purpose != PLAN  # a small measured sample cannot wait for a day
+    if batch or _has_batches(context):
+        samples = await _ask_batches(context, purpose, make_requests, submit=batch)
+        if batch:
+            return samples
+    return await _ask_live(context, purpose, make_requests)
+
+
+def _has_batches(context: Context) -> bool:
+    with Ledger(context.run.ledger, context.recipe.budget) as ledger:
+        return bool(ledger.batches.living()) and is_served(context.recipe.teacher.model)
+
+
+async def _ask_batches(
+    context: Context, purpose: str, make_requests: MakeRequests, *, submit: bool
+) -> list[Sample]:
+    recipe = context.recipe
+    api = connect_batch(recipe.teacher.model, settings=recipe.teacher)
+    try:
+        requests = make_requests(api.teacher)
+        with Ledger(context.run.ledger, recipe.budget) as ledger:
+            totals = await collect_batches(
+                requests,
+                api,
+                ledger,
+                purpose=purpose,
+                price=batch_price(price_of(recipe.teacher, api.teacher), api.teacher),
+                max_attempts=recipe.collect.max_attempts,
+                say=BatchTalk(context.talk, purpose),
+                submit=submit,
+            )
+            _note_failures(context, purpose, totals)
+            return list(ledger.samples(purpose))
+    finally:
+        await api.close()
+
+
+async def _ask_live(context: Context, purpose: str, make_requests: MakeRequests) -> list[Sample]:
     recipe = context.recipe
     teacher = connect_teacher(context)
     try:
@@ -237,6 +283,22 @@ def _note_hint(context: Context, teacher: Sampler) -> None:
     hint = getattr(teacher, "hinted_identity", None)
     if hint and context.recipe.teacher.is_model is None:
         context.talk.note(f"the server says it serves {hint}; if so, put `is: {hint}` under teacher")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchTalk:
+    """What a collection by the batch tells the user."""
+
+    talk: Talk
+    purpose: str
+
+    def progress(self, done: int, total: int, detail: str) -> None:
+        """See `Say`."""
+        self.talk.progress(f"collect {self.purpose}", done, total, detail)
+
+    def note(self, text: str) -> None:
+        """See `Say`."""
+        self.talk.note(f"collect {self.purpose}: {text}")
 
 
 def show(context: Context, purpose: str, progress: Progress) -> None:

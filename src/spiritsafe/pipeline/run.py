@@ -128,7 +128,7 @@ def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
             action=data.expand_prompts,
             asks=True,
         )
-    drawing = recipe.collect.model_dump(exclude={"max_attempts", "summary_words"})
+    drawing = recipe.collect.model_dump(exclude={"max_attempts", "summary_words", "mode"})
     yield Stage(
         name="collect",
         group="collect",

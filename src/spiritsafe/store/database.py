@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,16 @@ Waiters = list["asyncio.Future[None]"]
 
 
 class Database:
-    """An exclusively locked SQLite file of `version` with `tables`.
+    """An exclusively locked SQLite file of `version` with `tables`; `migrations` lead there from older ones.
 
     Raises SpiritSafeError when another process has it open or the disk is full, CorruptData when the file
     is damaged or of another version. After any failed statement it refuses further work with the same
     error, because what the caller holds in memory and what is in the file may differ.
     """
 
-    def __init__(self, path: Path, tables: str, version: int) -> None:
+    def __init__(
+        self, path: Path, tables: str, version: int, migrations: Mapping[int, str] | None = None
+    ) -> None:
         self.path = path
         self._waiters: Waiters = []  # for the next commit
         self._queue: list[Statement] = []  # for the transaction after the commit that is under way
@@ -48,7 +50,7 @@ class Database:
         self._lock = sqlite_file.lock(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         try:
-            self._db = sqlite_file.connect(path, tables, version)
+            self._db = sqlite_file.connect(path, tables, version, migrations or {})
         except BaseException:
             os.close(self._lock)
             raise

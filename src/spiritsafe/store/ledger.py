@@ -6,6 +6,8 @@
         +---------+                   certainly not billed (429, 5xx, refused): reservation released
                   +-------> failed    out of attempts, or not worth repeating
 
+What is in flight in a batch stays so when the process ends: its batch lives on (see batches.py).
+
 `reserve` before sending charges an upper bound, `settle` afterwards replaces it by what was billed. The
 budget covers spent + in flight + unknown over the whole file. Inside an event loop operations are
 committed in groups: send only after `await committed()`. Server errors (HTTP 5xx) count as not billed,
@@ -25,30 +27,33 @@ from spiritsafe.errors import BudgetReached, SpiritSafeError, TeacherError
 from spiritsafe.recipe import Budget
 from spiritsafe.records import Failure, Reply, Request, Sample
 from spiritsafe.store import rows
+from spiritsafe.store.batches import Batches
 from spiritsafe.store.database import Database
 from spiritsafe.store.rows import PICO
 from spiritsafe.store.rows import Totals as Totals
-from spiritsafe.store.schema import TABLES, VERSION
+from spiritsafe.store.schema import MIGRATIONS, TABLES, VERSION
 
 RESERVE = """UPDATE requests SET state = 'in_flight', attempts = attempts + 1, bound_tokens = ?,
-    bound_pico = ?, sent_at = ?
+    bound_pico = ?, sent_at = ?, batch = ?
     WHERE request_hash = ? AND state IN ('planned', 'unknown', 'failed')"""
 SETTLE = """UPDATE requests SET state = 'settled', bound_tokens = 0, bound_pico = 0, input_tokens = ?,
     output_tokens = ?, reasoning_tokens = ?, cached_tokens = ?, spent_tokens = ?, spent_pico = ?,
     reply = ?, settled_at = ? WHERE request_hash = ?"""
 FAIL = """UPDATE requests SET state = ?, bound_tokens = 0, bound_pico = 0, reason = ?, retryable = ?,
     unknown_attempts = unknown_attempts + ?, unknown_tokens = unknown_tokens + ?,
-    unknown_pico = unknown_pico + ?, settled_at = ? WHERE request_hash = ?"""
+    unknown_pico = unknown_pico + ?, settled_at = ?, batch = NULL WHERE request_hash = ?"""
 INTERRUPTED = """UPDATE requests SET state = 'unknown', reason = 'interrupted', retryable = 1,
     unknown_attempts = unknown_attempts + 1, unknown_tokens = unknown_tokens + bound_tokens,
     unknown_pico = unknown_pico + bound_pico, bound_tokens = 0, bound_pico = 0
-    WHERE state = 'in_flight'"""
-CHARGED = """SELECT COALESCE(SUM(spent_tokens + unknown_tokens), 0),
-    COALESCE(SUM(spent_pico + unknown_pico), 0) FROM requests"""
+    WHERE state = 'in_flight' AND batch IS NULL"""
+STANDING = "SELECT request_hash, bound_tokens, bound_pico FROM requests WHERE state = 'in_flight'"
+CHARGED = """SELECT COALESCE(SUM(spent_tokens + unknown_tokens + bound_tokens), 0),
+    COALESCE(SUM(spent_pico + unknown_pico + bound_pico), 0) FROM requests"""
 PLAN = "INSERT OR IGNORE INTO requests (request_hash, request, channel, planned_at) VALUES (?, ?, ?, ?)"
 TODO = """SELECT request_hash FROM purposes JOIN requests USING (request_hash) WHERE purpose = ?
     AND (state IN ('planned', 'unknown') OR (state = 'failed' AND retryable))"""
-SAMPLES = """SELECT request_hash, prompt_id, request, channel, reply, spent_pico, accepted, reject_reason,
+SAMPLES = """SELECT request_hash, prompt_id, request,
+    CASE WHEN batch IS NULL THEN channel ELSE 'batch' END, reply, spent_pico, accepted, reject_reason,
     settled_at FROM purposes JOIN requests USING (request_hash)
     WHERE purpose = ? AND state IN ('settled', 'rejected') ORDER BY request_hash, prompt_id"""
 LATENCIES = """SELECT DISTINCT request_hash, reply FROM purposes JOIN requests USING (request_hash)
@@ -61,16 +66,20 @@ class Ledger:
 
     Raises SpiritSafeError when another process has it open or the disk is full, CorruptData when the file
     is damaged or of another version. Attempts that were in flight when the last process ended become
-    `unknown`: they may have been answered and billed, so they stay charged and are sent again.
+    `unknown`: they may have been answered and billed, so they stay charged and are sent again. Those in a
+    batch stay in flight, and those of a batch that was never submitted are planned again.
     """
 
     def __init__(self, path: str | Path, budget: Budget | None = None) -> None:
         self.path = Path(path)
         self.budget = budget or Budget()
         self._standing: dict[str, tuple[int, int]] = {}  # reservations in flight: tokens, picodollars
-        self._db = Database(self.path, TABLES, VERSION)
+        self._db = Database(self.path, TABLES, VERSION, MIGRATIONS)
         try:
+            self.batches = Batches(self._db)
             self._db.run(INTERRUPTED)
+            for key, tokens, pico in self._db.run(STANDING):
+                self._standing[key] = (tokens, pico)
             self._tokens, self._pico = self._db.run(CHARGED).fetchone()
         except BaseException:
             self._db.close()
@@ -142,8 +151,8 @@ class Ledger:
 
     # One attempt: reserve, then settle or fail
 
-    def reserve(self, request_hash: str, bound: Bound) -> None:
-        """Charge the upper bound of one attempt; send only after `await committed()`.
+    def reserve(self, request_hash: str, bound: Bound, batch: int | None = None) -> None:
+        """Charge the upper bound of one attempt, in a batch or alone; send only after `await committed()`.
 
         Raises BudgetReached, with nothing changed, when the bound does not fit into the budget, and
         SpiritSafeError when the request is settled or in flight already.
@@ -152,7 +161,7 @@ class Ledger:
             raise SpiritSafeError(f"request {request_hash[:12]} is in flight already")
         pico = math.ceil(bound.usd * PICO)
         self._check_room(bound.tokens, pico)
-        values = (bound.tokens, pico, time.time(), request_hash)
+        values = (bound.tokens, pico, time.time(), batch, request_hash)
         self._db.write(RESERVE, values, missing=f"request {request_hash[:12]} is not waiting to be sent")
         self._standing[request_hash] = (bound.tokens, pico)
         self._charge(bound.tokens, pico)

@@ -1,6 +1,6 @@
-"""The tables of the ledger; a change of any of them raises VERSION."""
+"""The tables of the ledger; a change of any of them raises VERSION and adds the way there."""
 
-VERSION = 1
+VERSION = 2
 
 TABLES = """
 -- One row per request. Money is counted in whole picodollars (1e-12 USD), so that sums are exact.
@@ -30,7 +30,20 @@ CREATE TABLE requests (
     reject_reason TEXT,
     planned_at REAL NOT NULL,                   -- seconds since the epoch, UTC
     sent_at REAL,
-    settled_at REAL
+    settled_at REAL,
+    batch INTEGER                               -- of the attempt in flight, or of the answer; else NULL
+);
+-- Batches: prepared -> submitting -> submitted -> ended; `submitting` stands before the call that may bill.
+CREATE TABLE batches (
+    id INTEGER PRIMARY KEY,
+    mark TEXT NOT NULL UNIQUE,                  -- random; stands in the provider's metadata where it has any
+    service TEXT NOT NULL,                      -- who runs it
+    state TEXT NOT NULL CHECK (state IN ('prepared', 'submitting', 'submitted', 'ended')),
+    remote TEXT,                                -- the provider's id
+    requests INTEGER NOT NULL DEFAULT 0,
+    status TEXT,                                -- how it ended
+    began_at REAL NOT NULL,                     -- of the last change of state, seconds since the epoch, UTC
+    purpose TEXT NOT NULL
 );
 -- Which stage wants which answer, under which of its prompts; an answer wanted twice is paid once.
 CREATE TABLE purposes (
@@ -42,3 +55,9 @@ CREATE TABLE purposes (
 -- Failed attempts, counted by reason over the whole life of the ledger.
 CREATE TABLE failures (reason TEXT PRIMARY KEY, attempts INTEGER NOT NULL) WITHOUT ROWID;
 """
+
+MIGRATIONS = {
+    1: "ALTER TABLE requests ADD COLUMN batch INTEGER; "
+    + TABLES[TABLES.index("CREATE TABLE batches") : TABLES.index("-- Which stage wants")],
+}
+"""Statements that turn a ledger of this version into one of the next."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
 from spiritsafe.errors import CorruptData, SpiritSafeError
@@ -30,8 +31,8 @@ def lock(path: Path) -> int:
     return handle
 
 
-def connect(path: Path, tables: str, version: int) -> sqlite3.Connection:
-    """Open the file; a new one gets its tables.
+def connect(path: Path, tables: str, version: int, migrations: Mapping[int, str]) -> sqlite3.Connection:
+    """Open the file; a new one gets its tables, an older one the statements that make it one of `version`.
 
     Raises CorruptData when it is damaged or of another version, SpiritSafeError when it cannot be opened.
     """
@@ -40,7 +41,7 @@ def connect(path: Path, tables: str, version: int) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise explain(path, error) from None
     try:
-        _prepare(db, path, tables, version)
+        _prepare(db, path, tables, version, migrations)
     except sqlite3.Error as error:
         db.close()
         raise explain(path, error) from None
@@ -50,13 +51,19 @@ def connect(path: Path, tables: str, version: int) -> sqlite3.Connection:
     return db
 
 
-def _prepare(db: sqlite3.Connection, path: Path, tables: str, version: int) -> None:
+def _prepare(
+    db: sqlite3.Connection, path: Path, tables: str, version: int, migrations: Mapping[int, str]
+) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     (found,) = db.execute("PRAGMA user_version").fetchone()
     if found == 0 and db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone() == (0,):
         db.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {version}; COMMIT;")
-    elif found != version:
+        found = version
+    while found != version and found in migrations:
+        found += 1
+        db.executescript(f"BEGIN IMMEDIATE; {migrations[found - 1]} PRAGMA user_version = {found}; COMMIT;")
+    if found != version:
         raise CorruptData(
             f"not a ledger of version {version}: {path} says version {found}",
             hint="open it with the release that wrote it, or name another file",

@@ -47,9 +47,7 @@ class ApiSampler:
         self._deadline_s = settings.deadline_s
         self._chat = settings.endpoint == "chat"
         self._url = f"{self._base}/chat/completions" if self._chat else f"{self._base}/completions"
-        self._max_tokens = (
-            "max_completion_tokens" if teacher.host.startswith("api.openai.com:") else "max_tokens"
-        )
+        self._max_tokens = max_tokens_key(teacher.host)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -167,6 +165,11 @@ class ApiSampler:
             raise TeacherError(
                 f"{self._base} does not serve the model {name!r}{meant}", hint=f"it serves: {shown}"
             )
+
+
+def max_tokens_key(host: str) -> str:
+    """What a server calls the cap on generated tokens."""
+    return "max_completion_tokens" if host.startswith("api.openai.com:") else "max_tokens"
 
 
 def authorization(settings: ModelAccess, host: str) -> dict[str, str]:

@@ -86,7 +86,14 @@ def _seconds(retry_after: str | None, now: float) -> float | None:
 def parse_reply(data: bytes, *, chat: bool, latency_s: float) -> Outcome:
     """The body of a 200 as a Reply; `malformed_json` or `empty_choices` where it is none."""
     try:
-        value = _DECODER.decode(data.decode())
+        return reply_of(_DECODER.decode(data.decode()), chat=chat, latency_s=latency_s)
+    except (ValueError, RecursionError):
+        return MALFORMED
+
+
+def reply_of(value: Any, *, chat: bool, latency_s: float) -> Outcome:
+    """The same of a body that is parsed already."""
+    try:
         choices = value.get("choices")
         return _reply(value, choices[0], chat, latency_s) if choices else EMPTY
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
@@ -95,10 +102,10 @@ def parse_reply(data: bytes, *, chat: bool, latency_s: float) -> Outcome:
 
 def _reply(value: Mapping[str, Any], choice: Mapping[str, Any], chat: bool, latency_s: float) -> Reply:
     message = choice["message"] if chat else choice
-    text = _text(message.get("content") if chat else message.get("text"))
+    text = text_of(message.get("content") if chat else message.get("text"))
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     # Servers without a reasoning parser leave the trace within the answer.
-    inline, answer = (_text(reasoning), text) if reasoning else split(text)
+    inline, answer = (text_of(reasoning), text) if reasoning else split(text)
     return Reply(
         text=answer,
         reasoning=inline,
@@ -111,7 +118,7 @@ def _reply(value: Mapping[str, Any], choice: Mapping[str, Any], chat: bool, late
     )
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     """Content as text: null is empty, parts are joined, half surrogate pairs (JSON allows them) replaced."""
     if isinstance(value, list):
         value = "".join(part.get("text") or "" for part in value)
@@ -125,25 +132,28 @@ def _text(value: object) -> str:
 
 
 def _name(value: object) -> str | None:
-    return _text(value) if isinstance(value, str) else None
+    return text_of(value) if isinstance(value, str) else None
 
 
 def _usage(value: Mapping[str, Any]) -> Usage:
     prompt = value.get("prompt_tokens_details") or {}
     completion = value.get("completion_tokens_details") or {}
     cached = prompt.get("cached_tokens")
-    read = _count(value.get("prompt_tokens"))
+    read = count_of(value.get("prompt_tokens"))
     return Usage(
         input_tokens=read,
         # Some servers count reasoning in the total alone.
-        output_tokens=max(_count(value.get("completion_tokens")), _count(value.get("total_tokens")) - read),
-        reasoning_tokens=_count(completion.get("reasoning_tokens")),
+        output_tokens=max(
+            count_of(value.get("completion_tokens")), count_of(value.get("total_tokens")) - read
+        ),
+        reasoning_tokens=count_of(completion.get("reasoning_tokens")),
         # DeepSeek names it otherwise.
-        cached_tokens=_count(value.get("prompt_cache_hit_tokens") if cached is None else cached),
+        cached_tokens=count_of(value.get("prompt_cache_hit_tokens") if cached is None else cached),
     )
 
 
-def _count(value: object) -> int:
+def count_of(value: object) -> int:
+    """A token count; none is 0. Raises ValueError for what is not a count."""
     if value is None:
         return 0
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 2**53:
@@ -162,7 +172,7 @@ def _top(value: Mapping[str, Any] | None, chat: bool) -> TopK | None:
         pairs = [list((row or {}).items()) for row in rows]
     ordered = [sorted(row, key=lambda pair: -pair[1]) for row in pairs]
     return TopK(
-        tokens=tuple(tuple(_text(token) for token, _ in row) for row in ordered),
+        tokens=tuple(tuple(text_of(token) for token, _ in row) for row in ordered),
         logprobs=tuple(tuple(float(logprob) for _, logprob in row) for row in ordered),
     )
 
