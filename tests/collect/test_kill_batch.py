@@ -31,7 +31,8 @@ class Say:
 
 def request(number):
     message = {"role": "user", "content": f"problem {number}"}
-    return Request(prompt_id=str(number), messages=(message,), teacher="fake@here", sampling=Sampling(max_tokens=32))
+    sampling = Sampling(max_tokens=32)
+    return Request(prompt_id=str(number), messages=(message,), teacher="fake@here", sampling=sampling)
 
 async def main():
     api = connect_batch(ref, settings=Teacher(model=ref))
@@ -88,19 +89,18 @@ def check_books(ledger, server) -> None:
         assert opened.batches.living() == []
 
 
-MOMENTS = {
-    "after the upload, before its answer": ("openai", "upload", "upload"),
-    "accepted, its id never stored": ("openai", "submit", "submit"),
-    "while it is polled": ("openai", "", "state"),
-    "in the middle of settling": ("openai", "results", "results"),
-    "accepted, its id never stored, no metadata": ("anthropic", "submit", "submit"),
-    "in the middle of settling, no metadata": ("anthropic", "results", "results"),
-}
+MOMENTS = [
+    pytest.param("openai", "upload", "upload", marks=pytest.mark.slow),
+    ("openai", "submit", "submit"),  # accepted, its id never stored
+    pytest.param("openai", "", "state", marks=pytest.mark.slow),  # while it is polled
+    ("openai", "results", "results"),  # in the middle of settling
+    ("anthropic", "submit", "submit"),  # the same without metadata to find it by
+    pytest.param("anthropic", "results", "results", marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_a_moment(tmp_path, start_batches, moment):
-    dialect, hold, event = MOMENTS[moment]
+@pytest.mark.parametrize(("dialect", "hold", "event"), MOMENTS)
+def test_killed_at_a_moment(tmp_path, start_batches, dialect, hold, event):
     server, ledger = start_batches(delay=0.3, hold=hold), tmp_path / "ledger"
     process = start(ledger, server, dialect)
     wait_for(server, event, process, count=3 if event == "state" else 1)

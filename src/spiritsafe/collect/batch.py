@@ -204,7 +204,7 @@ class BatchRun:
         if self.lost >= LOST:
             raise TeacherError(
                 f"{self.api.teacher.host} answered none of {self.lost} submissions, and none was accepted",
-                hint="does something in between cut large uploads off? nothing was billed, everything is planned",
+                hint="does a proxy cut large uploads off? nothing was billed, and everything is planned",
             )
 
     def _release(self, number: int, failure: Failure, status: str) -> None:

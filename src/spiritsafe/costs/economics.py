@@ -161,6 +161,10 @@ class Estimate(Record):
     fits: Fit
     """surely: the bound fits the budget; likely: the high end; perhaps: the middle; no: not even that.
     unlimited: there is no budget; unknown: a dollar budget alone, without a price."""
+    batch: bool = False
+    """Collected by the batch, at the batch price."""
+    live_usd: Span | None = None
+    """The same requests at the live price; None in live mode, and where the price is unknown."""
 
 
 def estimate(
@@ -192,6 +196,23 @@ def estimate(
         usd=usd,
         # Little's law: requests in flight = rate * latency; one request takes its latency at least.
         seconds=latency * max(1.0, n_requests / concurrency) if n_requests else 0.0,
+        bound=bound,
+        fits=_fit(tokens, usd, bound, budget),
+    )
+
+
+def at_most(n_requests: int, price: Price | None, bound: Bound, budget: Budget | None = None) -> Estimate:
+    """The estimate where no sample can be measured: nothing but the upper bound."""
+    tokens = Span(low=0.0, mid=bound.tokens, high=bound.tokens)
+    usd = None if price is None else Span(low=0.0, mid=bound.usd, high=bound.usd)
+    return Estimate(
+        requests=n_requests,
+        measured=0,
+        input_tokens=tokens,
+        output_tokens=tokens,
+        tokens=tokens,
+        usd=usd,
+        seconds=0.0,
         bound=bound,
         fits=_fit(tokens, usd, bound, budget),
     )

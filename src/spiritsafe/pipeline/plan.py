@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 
-from spiritsafe.costs.economics import Bound, Estimate, Measured, Span, estimate, request_bound
-from spiritsafe.costs.prices import price_of
+from spiritsafe.costs.economics import Bound, Estimate, Measured, Span, at_most, estimate, request_bound
+from spiritsafe.costs.prices import batch_price, price_of
 from spiritsafe.pipeline import data
 from spiritsafe.pipeline.run import stages, start
 from spiritsafe.pipeline.stage import Context, Runner
 from spiritsafe.recipe import Price, Recipe
-from spiritsafe.records import Prompt, Request
+from spiritsafe.records import Prompt, Request, TeacherId
 from spiritsafe.rundir import RunDir
 from spiritsafe.store.ledger import Ledger
 from spiritsafe.talk import Talk
-from spiritsafe.teachers.connect import connect
+from spiritsafe.teachers.connect import connect, connect_batch, only_by_batch
 
 SAMPLE = 16
 """Requests measured: enough for an interval, few enough to cost next to nothing."""
+BATCH_S = 86_400.0
+"""The longest that providers give a batch."""
 
 FITS = {
     "surely": "enough even if every answer is as long as allowed",
@@ -49,34 +52,57 @@ def _plan(context: Context) -> Estimate:
     Runner(context).do(next(stage for stage in stages(recipe, context.run.path) if stage.name == "prompts"))
     train = data.asked_prompts(context)
     test = [prompt for slice_ in data.test_prompts(context).values() for prompt in slice_]
-    measured = _measure(context, train)
-    teacher = connect(recipe.teacher.model, settings=recipe.teacher)
-    price = price_of(recipe.teacher, teacher.teacher)
+    measured = [] if only_by_batch(recipe.teacher.model) else _measure(context, train)
+    teacher = _teacher_id(recipe)
     missing = max(0, recipe.task.expand_to - len(data.training_prompts(context)))
-    expansions = data.expansions(context, teacher.teacher, missing) if missing else []
+    expansions = data.expansions(context, teacher, missing) if missing else []
     train += islice(cycle(train), missing)  # new prompts are about as long as those they are modelled on
-    return estimate(
-        len(train) * recipe.collect.samples_per_prompt + len(test) + len(expansions),
-        measured,
-        price,
-        concurrency=teacher.max_concurrency * teacher.batch_size,
-        bound=_bound(context, train, test, expansions, price),
-        budget=recipe.budget,
-    )
+    count = len(train) * recipe.collect.samples_per_prompt + len(test) + len(expansions)
+
+    def at(price: Price | None) -> Estimate:
+        bound = _bound(context, train, test, expansions, price)
+        if not measured:
+            return at_most(count, price, bound, recipe.budget)
+        together = _concurrency(recipe)
+        return estimate(count, measured, price, concurrency=together, bound=bound, budget=recipe.budget)
+
+    live = price_of(recipe.teacher, teacher)
+    if not data.by_batch(recipe):
+        return at(live)
+    return replace(at(batch_price(live, teacher)), batch=True, live_usd=at(live).usd, seconds=BATCH_S)
+
+
+def _teacher_id(recipe: Recipe) -> TeacherId:
+    make = connect_batch if data.by_batch(recipe) else connect
+    return make(recipe.teacher.model, settings=recipe.teacher).teacher
+
+
+def _concurrency(recipe: Recipe) -> int:
+    """Requests at the same time of a teacher that is asked live."""
+    sampler = connect(recipe.teacher.model, settings=recipe.teacher)
+    return sampler.max_concurrency * sampler.batch_size
 
 
 def describe(value: Estimate) -> str:
     """The estimate in a few lines for a person."""
     lines = [
-        f"{value.requests:,} requests, from {value.measured} measured ones",
+        f"{value.requests:,} requests, {_from(value)}",
         f"tokens   {_span(value.tokens, ',.0f')}, at most {value.bound.tokens:,}",
-        f"time     {value.seconds:,.0f} s",
+        f"time     {'up to a day for each round of batches' if value.batch else f'{value.seconds:,.0f} s'}",
     ]
     if value.usd is None:
         lines.append("money    unknown: the teacher has no known price; set teacher.price or budget.tokens")
     else:
         lines.append(f"money    {_span(value.usd, ',.4f')} USD, at most {value.bound.usd:,.4f}")
+    if value.live_usd and value.usd:
+        lines.append(f"batch    the same requests live would take {value.live_usd.mid:,.4f} USD")
     return "\n".join([*lines, f"budget   {FITS[value.fits]}"])
+
+
+def _from(value: Estimate) -> str:
+    if value.measured:
+        return f"from {value.measured} measured ones"
+    return "none measured, because this teacher is asked by the batch alone: upper bounds"
 
 
 def _span(span: Span, form: str) -> str:
