@@ -118,7 +118,8 @@ class Teacher(ModelAccess):
 
     section: ClassVar[str] = "teacher"
     model: str = "bundled:teacher"
-    """bundled:teacher, hf:REPO or a folder, openai:MODEL, http(s)://host/v1#MODEL."""
+    """bundled:teacher, hf:REPO or a folder, openai:MODEL, http(s)://host/v1#MODEL, anthropic:MODEL,
+    batch-file:FOLDER#MODEL."""
     launch: str | None = None
     """Command that serves teacher.model on this machine, such as `vllm serve A/B --port 8000`: started when
     the first request is to be sent, stopped before training. Its program may be another environment's."""
