@@ -275,8 +275,17 @@ class Arm(Section):
     """Start from these teacher layers instead of student.model."""
     divergence: DivergenceTerm | None = None
     """Add the teacher's distribution on the training tokens; needs a local teacher with the same tokens."""
+    eighths: tuple[Annotated[int, Field(ge=0, le=7)], Annotated[int, Field(ge=1, le=8)]] = (0, 8)
+    """Train on this part of the data alone, first to last eighth of the prompts in an order that the seed
+    decides, with the same part of `train.tokens`; `pilot` uses it."""
     seeds: Positive = 1
     """Independent trainings; the score is their mean."""
+
+    @model_validator(mode="after")
+    def _some_data(self) -> Arm:
+        if self.eighths[0] >= self.eighths[1]:
+            raise ValueError(f"eighths go from a lower to a higher number, got {self.eighths}")
+        return self
 
 
 class Evaluate(Section):

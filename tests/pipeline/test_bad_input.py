@@ -46,7 +46,7 @@ def test_unit_tests_without_a_solution_are_no_bare_answer(tmp_path):
     task = {"kind": "jsonl", "path": str(tmp_path / "p.jsonl"), "verifier": {"kind": "python"}}
     context = start(recipe_file.parse({"task": task}), tmp_path / "run")
     context.run.mark_done("prompts", "key", data.write_prompts(context))
-    assert models.examples_of(context, Arm(data="answers")) == ([], [])
+    assert models.examples_of(context, Arm(data="answers"), 0) == ([], [])
 
 
 def keys(tmp_path, *overrides):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spiritsafe.errors import SpiritSafeError
-from spiritsafe.pipeline import data
+from spiritsafe.pipeline import data, part
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.pipeline.traces import training_samples
 from spiritsafe.recipe import Arm
@@ -55,7 +55,7 @@ def train_arm(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Path
     if arm.data == "none":
         save_model(model, tokenizer, folder / "model")
         return _files(folder / "model")
-    examples, validation = examples_of(context, arm)
+    examples, validation = examples_of(context, arm, seed)
     if not examples:
         return [_do_without(context, name, arm, seed)]
     teacher = LocalModel.load(resolve_model(recipe.teacher.model)) if arm.divergence else None
@@ -63,7 +63,7 @@ def train_arm(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Path
         model,
         tokenizer,
         examples,
-        recipe.train,
+        part.settings_of(arm, recipe.train),
         seed=recipe.seed + seed,
         directory=folder,
         validation=validation,
@@ -108,16 +108,20 @@ def _do_without(context: Context, name: str, arm: Arm, seed: int) -> Path:
     return context.run.write_json(f"students/{name}-{seed}/{mark}", {"reason": why})
 
 
-def examples_of(context: Context, arm: Arm) -> tuple[list[Example], list[Example]]:
+def examples_of(context: Context, arm: Arm, seed: int) -> tuple[list[Example], list[Example]]:
     """Training and validation examples of an arm: teacher answers, bare answers or worked ground truth."""
     from spiritsafe.training.batches import Example
 
     validation_ids = {p.prompt_id for p in data.read_prompts(context, "validation")}
     train: list[Example] = []
     validation: list[Example] = []
-    for prompt_id, messages, text, reasoning in _completions(context, arm.data):
-        target = validation if prompt_id in validation_ids else train
-        target.append(Example(prompt=messages, completion=text, reasoning=reasoning))
+    completions = _completions(context, arm.data)
+    known = (row[0] for row in completions if row[0] not in validation_ids)
+    chosen = part.prompts_of(arm, known, context.recipe.seed + seed)
+    for prompt_id, messages, text, reasoning in completions:
+        if prompt_id in chosen or prompt_id in validation_ids:
+            target = train if prompt_id in chosen else validation
+            target.append(Example(prompt=messages, completion=text, reasoning=reasoning))
     return train, validation
 
 
