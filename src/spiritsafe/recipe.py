@@ -119,7 +119,7 @@ class Teacher(ModelAccess):
     section: ClassVar[str] = "teacher"
     model: str = "bundled:teacher"
     """bundled:teacher, hf:REPO or a folder, openai:MODEL, http(s)://host/v1#MODEL, anthropic:MODEL,
-    batch-file:FOLDER#MODEL."""
+    batch-file:FOLDER#MODEL; none: nobody is asked; `store import` brings the answers."""
     launch: str | None = None
     """Command that serves teacher.model on this machine, such as `vllm serve A/B --port 8000`: started when
     the first request is to be sent, stopped before training. Its program may be another environment's."""
@@ -127,6 +127,11 @@ class Teacher(ModelAccess):
     """Environment variables for that command, over those of this process; keys are exported, not written."""
     launch_timeout_s: Annotated[float, Field(gt=0)] = 900.0
     """How long it may take until it is healthy; downloading and loading a model included."""
+
+    @property
+    def is_asked(self) -> bool:
+        """False where imported answers are all there is."""
+        return self.model != "none"
 
     @model_validator(mode="after")
     def _no_secrets(self) -> Teacher:
@@ -340,6 +345,14 @@ class Recipe(Section):
     def _names(self) -> Recipe:
         if "teacher" in self.arms:
             raise ValueError("an arm cannot be named teacher")
+        return self
+
+    @model_validator(mode="after")
+    def _nobody_to_ask(self) -> Recipe:
+        divergent = [f"arms.{name}.divergence" for name, arm in self.arms.items() if arm.divergence]
+        asking = [*divergent, *(["task.expand_to"] if self.task.expand_to else [])]
+        if asking and not self.teacher.is_asked:
+            raise ValueError(f"teacher.model is none, and {asking[0]} needs a teacher")
         return self
 
     @model_validator(mode="after")

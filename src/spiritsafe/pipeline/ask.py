@@ -30,6 +30,8 @@ def ask(
     context = Context(recipe=recipe, run=RunDir(out), talk=talk or Talk(quiet=True))
     names = BOTH if who == "both" else (who,)
     folders = {name: trained_folder(context, name) for name in names if name != "teacher"}
+    if "teacher" in names and not recipe.teacher.is_asked:
+        raise UsageError("there is no teacher to ask: teacher.model is none", hint="--who student")
     prompt = to_prompt({"prompt": question}, recipe.task.system)
     return {
         name: _student(context, folders[name], prompt) if name in folders else _teacher(context, prompt)

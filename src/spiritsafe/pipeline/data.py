@@ -12,6 +12,7 @@ from spiritsafe.collect.batch import collect_batches
 from spiritsafe.collect.generate import Progress, collect
 from spiritsafe.collect.select import select
 from spiritsafe.costs.prices import batch_price, price_of
+from spiritsafe.errors import InputError
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.recipe import ModelAccess, Recipe
 from spiritsafe.records import Prompt, Request, Sample, Sampling, TeacherId, canonical_json, teacher_key
@@ -67,8 +68,16 @@ def asked_prompts(context: Context) -> list[Prompt]:
 
 
 def collect_answers(context: Context) -> Iterable[Path]:
-    """Put the training and validation prompts to the teacher: samples/ shards."""
+    """Put the training and validation prompts to the teacher: samples/ shards, none without a teacher.
+
+    Raises InputError where there is neither a teacher nor an imported answer.
+    """
     sampling, n = drawing(context.recipe), context.recipe.collect.samples_per_prompt
+    if not context.recipe.teacher.is_asked and not (context.run.path / "imported" / MANIFEST).exists():
+        raise InputError(
+            f"nothing to train on: teacher.model is none, and nothing is imported into {context.run.path}",
+            hint=f"spiritsafe store import {context.run.path} LOGS --teacher openai:MODEL --date 2026-05",
+        )
     samples = ask(context, asked_prompts(context), sampling, TRAIN, n)
     return write_shards(samples, context.run.file("samples", "manifest.json").parent)
 
@@ -87,9 +96,25 @@ def collect_test_answers(context: Context) -> Iterable[Path]:
     """The teacher's greedy answers to the evaluation prompts: test_samples/ shards."""
     prompts = [prompt for slice_ in test_prompts(context).values() for prompt in slice_]
     sampling = Sampling(max_tokens=context.recipe.evaluate.max_tokens)
-    return write_shards(
-        ask(context, prompts, sampling, TEST), context.run.file("test_samples", "manifest.json").parent
-    )
+    asked = context.recipe.teacher.is_asked
+    samples = ask(context, prompts, sampling, TEST) if asked else _imported_test_answers(context, prompts)
+    return write_shards(samples, context.run.file("test_samples", "manifest.json").parent)
+
+
+def _imported_test_answers(context: Context, prompts: Sequence[Prompt]) -> list[Sample]:
+    """The first imported answer to each evaluation prompt, where a file of their own has all of them.
+
+    Prompts held out of the logs themselves have the logged answer as reference: it would be right by
+    construction, and so be no measure of the teacher.
+    """
+    if context.recipe.task.test_path is None:
+        return []
+    first: dict[str, Sample] = {}
+    for sample in imported_samples(context, prompts):
+        if sample.accepted is not False:
+            first.setdefault(sample.prompt_id, sample)
+    wanted = [prompt.prompt_id for prompt in prompts]
+    return [first[name] for name in wanted] if first.keys() >= set(wanted) else []
 
 
 def expand_prompts(context: Context) -> Iterable[Path]:
@@ -149,6 +174,8 @@ def ask(
     context: Context, prompts: Sequence[Prompt], sampling: Sampling, purpose: str, samples_per_prompt: int = 1
 ) -> list[Sample]:
     """Every prompt's answers from the teacher, through the ledger; only missing ones are asked for."""
+    if not context.recipe.teacher.is_asked:
+        return []
 
     def requests(teacher: TeacherId) -> list[Request]:
         key = teacher_of(context, teacher)

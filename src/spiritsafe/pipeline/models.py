@@ -153,10 +153,14 @@ def _initial(context: Context, arm: Arm, seed: int) -> tuple[Any, Any]:
 
 
 def grade_teacher(context: Context) -> Iterable[Path]:
-    """Judge the teacher's collected test answers: evaluation/teacher.jsonl."""
+    """Judge the teacher's test answers: evaluation/teacher.jsonl, which is missing where it gave none."""
     from spiritsafe.evaluate.grade import grade_replies
 
     texts = {s.prompt_id: s.text for s in read_shards(context.run.path / "test_samples")}
+    if not texts and not context.recipe.teacher.is_asked:
+        (context.run.path / "evaluation/teacher.jsonl").unlink(missing_ok=True)
+        context.talk.note("no teacher is asked: its row is left out, and so is the share of the gap closed")
+        return
     graded = grade_replies(data.test_prompts(context), texts, context.recipe.task.verifier)
     yield context.run.write_lines("evaluation/teacher.jsonl", (row.to_json() for row in graded))
 
@@ -184,8 +188,8 @@ def answer_test(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Pa
 
 def local_teacher(context: Context) -> str | None:
     """The teacher's folder or repository when it runs in this process, else None."""
-    ref = context.recipe.teacher.model
-    return None if is_served(ref) else resolve_model(ref)
+    teacher = context.recipe.teacher
+    return resolve_model(teacher.model) if teacher.is_asked and not is_served(teacher.model) else None
 
 
 def time_models(context: Context) -> Iterable[Path]:

@@ -54,7 +54,8 @@ def wall_s(spans: Iterable[Mapping[str, Any]]) -> float:
 
 def _graded(context: Context) -> dict[str, list[list[Graded]]]:
     """Judged answers by model, one list per seed, all in one order of problems."""
-    files = {"teacher": ["teacher"]}
+    answered = (context.run.path / "evaluation/teacher.jsonl").exists()
+    files = {"teacher": ["teacher"]} if answered else {}
     for name, arm, seed in model_names(context.recipe.arms):
         if not is_left_out(context, name, arm, seed):
             files.setdefault(name, []).append(f"{name}-{seed}")
@@ -78,13 +79,13 @@ def _costs(context: Context, speeds: Mapping[str, Mapping[str, Any]]) -> Costs:
     }
     if "teacher" in speeds:
         per_1k["teacher"] = _own_machine(usages, speeds["teacher"], settings.local_teacher_usd_per_hour)
-    else:
+    elif context.recipe.teacher.is_asked:
         teacher = teacher_id(context.recipe.teacher.model, context.recipe.teacher)
         per_1k["teacher"] = cost_per_1k(usages, price_of(context.recipe.teacher, teacher))
     with Ledger(context.run.ledger, context.recipe.budget) as ledger:
         spent = ledger.totals().spent_usd
     fixed = spent + _training_s(context) / 3600 * settings.student_usd_per_hour
-    even = break_even_requests(fixed, per_1k["teacher"], per_1k.get("student"))
+    even = break_even_requests(fixed, per_1k.get("teacher"), per_1k.get("student"))
     return Costs(spent_usd=spent, per_1k=per_1k, break_even_requests=even.requests)
 
 

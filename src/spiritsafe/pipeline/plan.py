@@ -10,6 +10,7 @@ from pathlib import Path
 
 from spiritsafe.costs.economics import Bound, Estimate, Measured, Span, at_most, estimate, request_bound
 from spiritsafe.costs.prices import batch_price, price_of
+from spiritsafe.errors import UsageError
 from spiritsafe.pipeline import data
 from spiritsafe.pipeline.run import stages, start
 from spiritsafe.pipeline.stage import Context, Runner
@@ -41,6 +42,10 @@ def plan(recipe: Recipe, out: str | Path, *, talk: Talk | None = None) -> Estima
     Sends the first few training prompts through the run's ledger under the run's budget: `run` finds
     them answered. Raises what `collect` raises.
     """
+    if not recipe.teacher.is_asked:
+        raise UsageError(
+            "there is nothing to plan: teacher.model is none, so no money is spent", hint="spiritsafe run"
+        )
     with RunDir(out).locked():
         context = start(recipe, out, talk)
         with context.server or contextlib.nullcontext():

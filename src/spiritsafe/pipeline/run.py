@@ -99,7 +99,7 @@ def start(recipe: Recipe, out: str | Path, talk: Talk | None = None) -> Context:
 
 def stages(recipe: Recipe, out: Path) -> list[Stage]:
     """The stages of a run in the order in which they are done."""
-    return [*_data_stages(recipe, out), *_student_stages(recipe), *_measuring_stages(recipe)]
+    return [*_data_stages(recipe, out), *_student_stages(recipe), *_measuring_stages(recipe, out)]
 
 
 def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
@@ -185,13 +185,13 @@ def _student_stages(recipe: Recipe) -> Iterable[Stage]:
         )
 
 
-def _measuring_stages(recipe: Recipe) -> Iterable[Stage]:
+def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
     measuring = recipe.evaluate.model_dump(include={"max_tokens"})
     verifier = recipe.task.verifier.model_dump()
     yield Stage(
         name="collect-test",
         group="evaluate",
-        inputs={"teacher": _teacher_inputs(recipe), "evaluate": measuring},
+        inputs={"teacher": _teacher_inputs(recipe), "evaluate": measuring, **_brought(recipe, out)},
         needs=("prompts",),
         action=data.collect_test_answers,
         complete=partial(data.is_complete, purpose=data.TEST),
@@ -243,9 +243,14 @@ def _access_inputs(settings: ModelAccess) -> dict[str, Any]:
 
 def _model_inputs(ref: str) -> dict[str, Any]:
     """What identifies a model's content: its reference, and the hash of its weights when they are here."""
-    if is_served(ref):
+    if is_served(ref) or ref == "none":
         return {"model": ref}
     return {"model": ref, "weights": data.weights_of(resolve_model(ref))}
+
+
+def _brought(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Imported answers stand for the teacher's where there is none to ask."""
+    return {} if recipe.teacher.is_asked else {"imported": _digest(out / "imported" / MANIFEST)}
 
 
 def _task_files(recipe: Recipe) -> dict[str, str]:
