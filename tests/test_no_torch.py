@@ -11,6 +11,7 @@ TORCH_FREE = [
     "spiritsafe.stats",
     "spiritsafe.costs.prices",
     "spiritsafe.costs.economics",
+    "spiritsafe.costs.memory",
     "spiritsafe.tasks.base",
     "spiritsafe.tasks.verifiers",
     "spiritsafe.store.ledger",

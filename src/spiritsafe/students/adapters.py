@@ -16,12 +16,9 @@ import torch
 from transformers import BitsAndBytesConfig
 
 from spiritsafe import recipe
+from spiritsafe.costs.memory import LARGE as LARGE
 from spiritsafe.errors import InputError, MissingExtra
 from spiritsafe.teachers.local import load_pretrained
-
-LARGE = 500_000_000
-"""Parameters from which `auto` trains an adapter: gradients and optimiser states of all weights would take
-16 bytes each, 8 GB from here on."""
 
 
 def kind_for(parameters: int, settings: recipe.Student) -> str:
