@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spiritsafe.cli import asking, beginning, exporting, stores
+from spiritsafe.cli import asking, beginning, comparing, exporting, stores
 from spiritsafe.cli.common import Json, Out, Set, Target, next_command, resolve
 from spiritsafe.errors import SpiritSafeError
 from spiritsafe.talk import Talk
@@ -36,6 +36,7 @@ app.add_typer(stores.app, name="store")
 app.command()(beginning.init)
 app.command()(asking.ask)
 app.command()(exporting.export)
+app.command()(comparing.compare)
 
 
 @app.command()
