@@ -30,10 +30,7 @@ bench: $(STAMP)  ## the figures of docs/measurements.md
 clean:
 	rm -rf $(VENV)
 
-# torch first and pinned: a plain `torch` would bring several GB of CUDA to a machine without a GPU.
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	    "$$(grep '^torch==' constraints.txt)" $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+# TORCH=system keeps the torch of $(PYTHON), TORCH=pinned does not; a machine with a GPU keeps it by default.
+$(STAMP): pyproject.toml constraints.txt scripts/install.py
+	$(PYTHON) scripts/install.py $(VENV) $(if $(TORCH),--torch $(TORCH)) $(if $(TORCH_INDEX),--index $(TORCH_INDEX))
 	touch $@
