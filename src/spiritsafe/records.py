@@ -57,6 +57,8 @@ class Prompt(Record):
     """The reference the verifier compares with; None where there is no ground truth."""
     solution: str | None = None
     """A worked ground-truth answer (*gold*), where the task has one."""
+    rejected: str | None = None
+    """An answer that people found worse than `answer`: a label that a judge is measured with."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Slices to report apart, such as level or theme."""
 

@@ -53,20 +53,21 @@ class Running:
 @pytest.fixture
 def start_server(tmp_path):
     """Start servers by keyword: start_server(latency=0.2, faults={"500": 0.1})."""
-    yield from _starter(tmp_path, "openai_server.py")
+    yield from servers(tmp_path, "openai_server.py")
 
 
 @pytest.fixture
 def start_batches(tmp_path):
     """The same for providers of batches: start_batches(delay=0.2, drop_after=1)."""
-    yield from _starter(tmp_path, "batch_server.py")
+    yield from servers(tmp_path, "batch_server.py")
 
 
-def _starter(tmp_path, program):
+def servers(folder, program="openai_server.py"):
+    """What starts servers that log into `folder`, and ends them afterwards."""
     running = []
 
     def start(*, faults=None, **options) -> Running:
-        log = tmp_path / f"{program}-{len(running)}.jsonl"
+        log = folder / f"{program}-{len(running)}.jsonl"
         log.touch()
         command = [sys.executable, str(FAKES / program), "--log", str(log)]
         for name, value in options.items():

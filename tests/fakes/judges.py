@@ -49,3 +49,8 @@ def lapsing(asked: str) -> str:
     """Forgets the format for tasks whose number is divisible by three."""
     number = int(re.search(r"task (\d+)", parts(asked)["task"])[1])
     return perfect(asked) if number % 3 else "Both have merits."
+
+
+def teacher(asked: str) -> str:
+    """Answers `write quality N` as told."""
+    return f"quality {quality(asked)}"

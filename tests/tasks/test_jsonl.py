@@ -224,3 +224,21 @@ def test_every_gsm8k_answer_is_right_by_itself(name: str, size: int) -> None:
     assert not any("<<" in (prompt.solution or "") for prompt in file.prompts)
     assert all(judge(prompt, prompt.solution or "").correct for prompt in file.prompts)
     assert all(judge(prompt, bare_answer(prompt, Verifier())).correct for prompt in file.prompts)
+
+
+def test_people_s_preferences_in_three_shapes():
+    turns = [{"role": "user", "content": "Say hello."}]
+    good, bad = ({"role": "assistant", "content": text} for text in ("Hello!", "No."))
+    shapes = [
+        {"prompt": "Say hello.", "chosen": "Hello!", "rejected": "No."},
+        {"prompt": turns, "chosen": [good], "rejected": [bad]},
+        {"chosen": [*turns, good], "rejected": [*turns, bad]},
+    ]
+    for shape in shapes:
+        prompt = to_prompt(shape)
+        assert prompt.messages == tuple(turns)
+        assert (prompt.answer, prompt.solution, prompt.rejected) == ("Hello!", "Hello!", "No.")
+    assert len({to_prompt(shape).prompt_id for shape in shapes}) == 1
+    for wrong in ({"chosen": "Hello!", "rejected": "No."}, {"prompt": "p", "chosen": turns, "rejected": "n"}):
+        with pytest.raises(ValueError, match="chosen must be an answer"):
+            to_prompt(wrong)

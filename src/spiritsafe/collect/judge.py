@@ -31,8 +31,6 @@ from spiritsafe.teachers.sampler import Sampler
 
 PROBE = 20
 """So many answers are read before the others are asked for."""
-UNPARSED = "judge_unparsed"
-"""Reason of a result that has no verdict: twice not in format, or no answer at all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +95,8 @@ class Court:
         requests = [self._request(question) for question in questions]
         if not requests:
             return []
-        answers = await self._collect(requests[:PROBE], purpose)
+        distinct = {request.request_hash: request for request in requests}
+        answers = await self._collect(list(distinct.values())[:PROBE], purpose)
         self._check_format(answers.values(), read)
         answers = await self._collect(requests, purpose)
         verdicts = _verdicts(requests, answers, read)

@@ -8,6 +8,7 @@ Checks run from cheap to dear, and a sample is dropped by the first that it fail
     contaminated, near_duplicate      the prompt is a copy of an evaluation prompt, or of another one
     (the verifier's reason)           wrong_answer, no_number, timeout, ...
     duplicate_answer, not_shortest, not_majority, surplus      best of the n answers to one prompt
+    judge_low, judge_unparsed         what a judge makes of the rest, where the recipe has one
 
 Dropped samples stay in the result with accepted=False. A sample whose prompt has no reference cannot be
 verified; it is kept, and counted as unverified.
@@ -25,6 +26,7 @@ from typing import Any
 
 from spiritsafe import recipe
 from spiritsafe.collect.duplicates import Contamination, copies
+from spiritsafe.collect.verdicts import UNPARSED
 from spiritsafe.errors import MissingExtra
 from spiritsafe.records import Prompt, Sample
 from spiritsafe.tasks.extract import squeeze
@@ -74,9 +76,13 @@ def select(
     settings: recipe.Select,
     verifier: recipe.Verifier,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    marks: Mapping[str, float | None] | None = None,
+    lowest: float = 0.0,
 ) -> Selection:
     """Decide about every sample. `progress(done, total)` is called while answers are verified.
 
+    `marks` are a judge's scores by request hash: answers below `lowest`, and those without one, are dropped.
     A sample whose id is not among `prompts` (an imported one) stands for its own prompt, without reference.
     Raises MissingExtra where a check needs a library that is not installed.
     """
@@ -89,6 +95,8 @@ def select(
     _drop(reasons, everything, _prompt_check(everything, reasons, known, evaluation_prompts, settings))
     unverified = _verify(reasons, everything, known, verifier, progress) if settings.verify else set()
     _best_of_n(reasons, everything, settings.keep, verifier)
+    if marks is not None:
+        _drop(reasons, everything, lambda sample: _judged(marks.get(sample.request_hash), lowest))
     decided = [
         replace(sample, accepted=place not in reasons, reject_reason=reasons.get(place))
         for place, sample in enumerate(everything)
@@ -183,6 +191,12 @@ def _verify(
             if progress:
                 progress(done, len(places))
     return unverified
+
+
+def _judged(mark: float | None, lowest: float) -> str | None:
+    if mark is None:
+        return UNPARSED
+    return "judge_low" if mark < lowest else None
 
 
 def _best_of_n(

@@ -16,6 +16,8 @@ from spiritsafe.recipe import Judge
 from spiritsafe.records import Message, Prompt, Record, Sample
 
 FIRST, SECOND, TIE = "A", "B", "tie"
+UNPARSED = "judge_unparsed"
+"""Reason of a result that has no verdict: twice not in format, or no answer at all."""
 _TAGS = re.compile(r"<(?=/?(?:task|answer|answer_A|answer_B)\b)", re.IGNORECASE)
 _COMPARE = """You compare two answers to one task. {rubric}
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spiritsafe.collect.verdicts import UNPARSED
 from spiritsafe.evaluate.grade import Graded
 from spiritsafe.recipe import Recipe
 from spiritsafe.stats import Gap, gap_closed, mean_over_seeds, paired_difference
@@ -46,13 +47,15 @@ def assemble(
     counts: Mapping[str, Any],
     untouched: Collection[str] = (),
     verdict: str = "not checked",
+    judge: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The result as JSON values.
 
     graded: for every model name (teacher, student, baseline, untrained, further arms) one list of judged
     answers per seed, all on the same problems. sizes: {"parameters", "bytes"}; speeds: `Speed.to_json()`
     (tokens/s and bytes); a model without either has null there. counts: what the report shows of the
-    collection, taken over as it is. untouched: arms that had nothing to train on.
+    collection, taken over as it is. untouched: arms that had nothing to train on. judge: what is known of the
+    judge, taken over too.
 
     Raises ValueError when models were judged on different problems, or a number is not finite.
     """
@@ -80,6 +83,7 @@ def assemble(
             "break_even_requests": costs.break_even_requests,
         },
         "terms": {"verdict": verdict},
+        **({"judge": dict(judge)} if judge else {}),
         "counts": dict(counts),
         "recipe": recipe.to_json(),
     }
@@ -98,7 +102,7 @@ class _Table:
     @classmethod
     def of(cls, seeds: Sequence[Sequence[Graded]]) -> _Table:
         # Where nothing could be verified there is no score, rather than a score of 0.
-        kept = [[row for row in rows if row.reason != UNVERIFIED] for rows in seeds]
+        kept = [[row for row in rows if row.reason not in (UNVERIFIED, UNPARSED)] for rows in seeds]
         places = [[(row.slice, row.prompt_id) for row in rows] for rows in kept]
         if any(other != places[0] for other in places[1:]):
             raise ValueError("the seeds of an arm were judged on different problems")

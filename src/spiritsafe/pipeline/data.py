@@ -10,7 +10,7 @@ from pathlib import Path
 from spiritsafe.collect import expand
 from spiritsafe.collect.batch import collect_batches
 from spiritsafe.collect.generate import Progress, collect
-from spiritsafe.collect.select import select
+from spiritsafe.collect.select import Selection, select
 from spiritsafe.costs.prices import batch_price, price_of
 from spiritsafe.errors import InputError
 from spiritsafe.pipeline.stage import Context
@@ -142,22 +142,32 @@ def expansions(context: Context, teacher: TeacherId, missing: int) -> list[Reque
 
 def select_samples(context: Context) -> Iterable[Path]:
     """Keep what is worth training on: selected/ shards and selected/counts.json."""
+    selection = chosen(context, judged=True)
+    with Ledger(context.run.ledger, context.recipe.budget) as ledger:
+        ledger.judge((s.request_hash, bool(s.accepted), s.reject_reason) for s in selection.samples)
+    context.talk.note(f"selected {len(selection.accepted):,} of {len(selection.samples):,}")
+    yield from write_shards(selection.samples, context.run.file("selected", "manifest.json").parent)
+    yield context.run.write_json("selected/counts.json", selection.summary())
+
+
+def chosen(context: Context, *, judged: bool) -> Selection:
+    """What the recipe's selection keeps of the collected answers; `judged`: a judge's marks count, if any."""
     asked = asked_prompts(context)
     evaluation = [prompt for slice_ in test_prompts(context).values() for prompt in slice_]
     collected = read_shards(context.run.path / "samples")
-    selection = select(
+    judge = context.recipe.judge
+    lowest = judge.filter_below if judged and judge is not None else None
+    marks = {row["request_hash"]: row["score"] for row in context.run.read_lines("judged/select.jsonl")}
+    return select(
         [*collected, *imported_samples(context, asked)],
         asked,
         evaluation,
         context.recipe.select,
         context.recipe.task.verifier,
         progress=lambda done, total: context.talk.progress("select", done, total),
+        marks=None if lowest is None else marks,
+        lowest=lowest or 0.0,
     )
-    with Ledger(context.run.ledger, context.recipe.budget) as ledger:
-        ledger.judge((s.request_hash, bool(s.accepted), s.reject_reason) for s in selection.samples)
-    context.talk.note(f"selected {len(selection.accepted):,} of {len(selection.samples):,}")
-    yield from write_shards(selection.samples, context.run.file("selected", "manifest.json").parent)
-    yield context.run.write_json("selected/counts.json", selection.summary())
 
 
 def imported_samples(context: Context, asked: Sequence[Prompt]) -> list[Sample]:

@@ -34,6 +34,16 @@ def model_names(recipe_arms: Mapping[str, Arm]) -> list[tuple[str, Arm, int]]:
     return [(name, arm, seed) for name, arm in recipe_arms.items() for seed in range(arm.seeds)]
 
 
+def labels(context: Context) -> dict[str, list[str]]:
+    """By model of the table, what the files of its test answers are named: one per seed."""
+    answered = (context.run.path / "evaluation/teacher.jsonl").exists()
+    found = {"teacher": ["teacher"]} if answered else {}
+    for name, arm, seed in model_names(context.recipe.arms):
+        if not is_left_out(context, name, arm, seed):
+            found.setdefault(name, []).append(f"{name}-{seed}")
+    return found
+
+
 def student_folder(context: Context, name: str, arm: Arm, seed: int) -> str:
     """The folder or repository of a student: trained here, or the checkpoint itself."""
     if (arm.data == "none" and arm.shrink is None) or is_untouched(context, name, arm, seed):

@@ -15,7 +15,8 @@ from spiritsafe.costs.economics import (
 from spiritsafe.costs.prices import price_of
 from spiritsafe.evaluate.grade import Graded, read_graded
 from spiritsafe.evaluate.result import Costs, assemble
-from spiritsafe.pipeline.models import is_left_out, is_untouched, model_names
+from spiritsafe.pipeline import judging
+from spiritsafe.pipeline.models import is_untouched, labels, model_names
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.records import Usage
 from spiritsafe.report.page import render
@@ -36,6 +37,7 @@ def finish(context: Context) -> dict[str, Any]:
         speeds=speed["speeds"],
         costs=_costs(context, speed["speeds"]),
         counts=_counts(context),
+        judge=judging.figures(context),
         untouched={n for n, arm, seed in model_names(recipe.arms) if is_untouched(context, n, arm, seed)},
     )
     context.run.write_json("result.json", result)
@@ -54,14 +56,10 @@ def wall_s(spans: Iterable[Mapping[str, Any]]) -> float:
 
 def _graded(context: Context) -> dict[str, list[list[Graded]]]:
     """Judged answers by model, one list per seed, all in one order of problems."""
-    answered = (context.run.path / "evaluation/teacher.jsonl").exists()
-    files = {"teacher": ["teacher"]} if answered else {}
-    for name, arm, seed in model_names(context.recipe.arms):
-        if not is_left_out(context, name, arm, seed):
-            files.setdefault(name, []).append(f"{name}-{seed}")
+    folder = context.run.path / ("judged" if judging.scores_test(context.recipe) else "evaluation")
     return {
-        name: [_ordered(read_graded(context.run.path / "evaluation" / f"{label}.jsonl")) for label in labels]
-        for name, labels in files.items()
+        name: [_ordered(read_graded(folder / f"{label}.jsonl")) for label in found]
+        for name, found in labels(context).items()
     }
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from spiritsafe import environment
 from spiritsafe.errors import InputError, UsageError
-from spiritsafe.pipeline import data, models, outcome, parallel, traces
+from spiritsafe.pipeline import data, judging, models, outcome, parallel, traces
 from spiritsafe.pipeline.stage import Context, Runner, Stage
-from spiritsafe.recipe import ModelAccess, Recipe
+from spiritsafe.recipe import Judge, ModelAccess, Recipe
 from spiritsafe.rundir import RunDir, file_sha256
 from spiritsafe.store.shards import MANIFEST
 from spiritsafe.talk import Talk
@@ -37,6 +37,7 @@ def run(
     if until not in GROUPS:
         raise UsageError(f"unknown stage: {until}", hint=f"one of {', '.join(GROUPS)}")
     verifiers.build(recipe.task.verifier)  # a bad pattern or schema stops here, before money is spent
+    judging.check(recipe)
     with RunDir(out).locked():
         return _run(start(recipe, out, talk), until)
 
@@ -138,15 +139,28 @@ def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
         complete=partial(data.is_complete, purpose=data.TRAIN),
         asks=True,
     )
+    choosing: dict[str, Any] = {
+        "select": recipe.select.model_dump(),
+        "verifier": task.verifier.model_dump(),
+        "imported": _digest(out / "imported" / MANIFEST),
+    }
+    judged: tuple[str, ...] = ()
+    if recipe.judge is not None and judging.filters(recipe):
+        judged = ("judge-select",)
+        yield Stage(
+            name="judge-select",
+            group="select",
+            inputs={**choosing, "judge": _judge_inputs(recipe.judge, test=False)},
+            needs=("collect",),
+            action=judging.judge_training,
+            complete=judging.complete_training,
+        )
+        choosing["filter_below"] = recipe.judge.filter_below
     yield Stage(
         name="select",
         group="select",
-        inputs={
-            "select": recipe.select.model_dump(),
-            "verifier": task.verifier.model_dump(),
-            "imported": _digest(out / "imported" / MANIFEST),
-        },
-        needs=("collect",),
+        inputs=choosing,
+        needs=("collect", *judged),
         action=data.select_samples,
     )
     if recipe.train.reasoning == "summary":
@@ -204,7 +218,7 @@ def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
         needs=("collect-test",),
         action=models.grade_teacher,
     )
-    trained = []
+    trained, measured = [], ["evaluate-teacher"]
     for name, arm, seed in models.model_names(recipe.arms):
         needs = ["prompts"]
         if arm.data != "none" or arm.shrink is not None:
@@ -223,6 +237,16 @@ def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
             action=partial(models.answer_test, name=name, arm=arm, seed=seed),
             student=True,
         )
+        measured.append(f"evaluate-{name}-{seed}")
+    if recipe.judge is not None and judging.scores_test(recipe):
+        yield Stage(
+            name="judge-test",
+            group="evaluate",
+            inputs={**_judge_inputs(recipe.judge, test=True), "seed": recipe.seed},
+            needs=("prompts", *measured),
+            action=judging.judge_test,
+            complete=judging.complete_test,
+        )
     speed = recipe.evaluate.model_dump(include={"speed", "speed_tokens"})
     yield Stage(
         name="speed",
@@ -235,6 +259,10 @@ def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
 
 def _teacher_inputs(recipe: Recipe) -> dict[str, Any]:
     return _access_inputs(recipe.teacher)
+
+
+def _judge_inputs(judge: Judge, *, test: bool) -> dict[str, Any]:
+    return {**_access_inputs(judge), **judging.inputs(judge, test=test)}
 
 
 def _access_inputs(settings: ModelAccess) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ MOST_TAG_VALUES = 20
 LONGEST_TAG = 60
 _USED = {
     "messages", "conversations", "instruction", "input", "output", "prompt", "completion", "question",
-    "answer", "solution", "system", "id",
+    "answer", "solution", "system", "id", "chosen", "rejected",
 }  # fmt: skip
 
 
@@ -77,6 +77,7 @@ def to_prompt(value: Mapping[str, Any], system: str | None = None) -> Prompt:
         messages=tuple(_with_system(turns, system)),
         answer=parts.answer,
         solution=parts.solution,
+        rejected=parts.rejected,
         tags=_tags(value),
     )
 
@@ -121,13 +122,7 @@ def _bound_tags(prompts: list[Prompt]) -> list[Prompt]:
             values.setdefault(key, Counter())[text] += 1
     kept = set([key for key, texts in values.items() if len(texts) <= MOST_TAG_VALUES][:MOST_TAGS])
     return [
-        Prompt(
-            prompt_id=prompt.prompt_id,
-            messages=prompt.messages,
-            answer=prompt.answer,
-            solution=prompt.solution,
-            tags={key: text for key, text in prompt.tags.items() if key in kept},
-        )
+        replace(prompt, tags={key: text for key, text in prompt.tags.items() if key in kept})
         for prompt in prompts
     ]
 

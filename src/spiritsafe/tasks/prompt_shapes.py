@@ -4,6 +4,7 @@
 {"conversations": [{"from", "value"}]}    ShareGPT; a trailing gpt turn is the reference
 {"instruction", "input", "output"}        Alpaca
 {"prompt", "completion"}                  strings or lists of messages
+{"prompt", "chosen", "rejected"}          the same, with people's preference; lists may hold the prompt too
 {"question", "answer"}                    GSM8K when the answer has `#### N`; else plain
 {"prompt", "answer"}, {"prompt"}          plain; "solution" may hold a worked answer
 """
@@ -17,7 +18,7 @@ from typing import Any
 
 from spiritsafe.records import Message, canonical_json
 
-SHAPES = "messages, conversations, instruction, prompt or question"
+SHAPES = "messages, conversations, instruction, prompt, question or chosen"
 ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "assistant": "assistant",
     "gpt": "assistant", "chatgpt": "assistant", "bard": "assistant", "bing": "assistant",
@@ -38,10 +39,13 @@ class Parts:
     turns: list[Message]
     answer: str | None = None
     solution: str | None = None
+    rejected: str | None = None
 
 
 def reader_of(value: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Parts]:
     """What reads a line of this shape. Raises Unusable where it has none."""
+    if "chosen" in value and "rejected" in value:
+        return _preference
     readers = {
         "messages": lambda v: _chat(v, "messages"),
         "conversations": lambda v: _chat(v, "conversations"),
@@ -83,6 +87,28 @@ def _completion(value: Mapping[str, Any]) -> Parts:
         return Parts(turns=turns, answer=answers[0], solution=answers[0])
     reference = _given(value, "completion")
     return Parts(turns=turns, answer=reference, solution=reference)
+
+
+def _preference(value: Mapping[str, Any]) -> Parts:
+    turns, answer = _continued(value, "chosen")
+    _, rejected = _continued(value, "rejected")
+    return Parts(turns=turns, answer=answer, solution=answer, rejected=rejected)
+
+
+def _continued(value: Mapping[str, Any], key: str) -> tuple[list[Message], str]:
+    """The turns before an answer, and the answer: a string, or a list that ends with the assistant's turn."""
+    given, prompt = value[key], value.get("prompt")
+    turns = _turns(given, key) if isinstance(given, list) else [_reply(_given(value, key) or "")]
+    answer = turns.pop()
+    if prompt is not None:
+        turns = (
+            _turns(prompt, "prompt") if isinstance(prompt, list) else [_user(_given(value, "prompt") or "")]
+        )
+    if not turns or answer["role"] != "assistant" or not answer["content"].strip():
+        raise Unusable(
+            f"{key} must be an answer: a text after a prompt, or turns that end with the assistant's"
+        )
+    return turns, answer["content"]
 
 
 def _plain(value: Mapping[str, Any], key: str) -> Parts:
@@ -129,6 +155,10 @@ def _given(value: Mapping[str, Any], key: str) -> str | None:
     if field is None or isinstance(field, str):
         return field if field and field.strip() else None
     return canonical_json(field)
+
+
+def _reply(text: str) -> Message:
+    return {"role": "assistant", "content": text}
 
 
 def _user(text: str) -> Message:
