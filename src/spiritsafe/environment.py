@@ -7,10 +7,51 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from spiritsafe.records import Record
 
 PACKAGES = ("spiritsafe", "torch", "transformers", "tokenizers", "accelerate", "numpy", "pyarrow", "aiohttp")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Device(Record):
+    """What models run on."""
+
+    name: str
+    kind: Literal["cuda", "mps", "cpu"]
+    bytes: int | None
+    """Its memory; None where nothing says how much."""
+
+
+def device(memory_gb: float | None = None) -> Device:
+    """The device of this machine, or one of `memory_gb` * 10^9 bytes that is planned for. Loads no torch."""
+    if memory_gb is not None:
+        return Device(name="the device planned for", kind="cuda", bytes=round(memory_gb * 1e9))
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found = torch.cuda.get_device_properties(0)
+        return Device(name=found.name, kind="cuda", bytes=found.total_memory)
+    if torch is None and (name := accelerator()) is not None:
+        return Device(name=name, kind="cuda", bytes=_nvidia_bytes())
+    kind: Literal["mps", "cpu"] = "mps" if sys.platform == "darwin" else "cpu"
+    return Device(
+        name=f"{processor()}, no GPU" if kind == "cpu" else processor(), kind=kind, bytes=_memory_bytes()
+    )
+
+
+def _nvidia_bytes() -> int | None:
+    """Memory of the first visible NVIDIA device, as nvidia-smi says; None without it."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0] or "0"
+    query = ["nvidia-smi", "-i", first, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+        return int(done.stdout.split()[0]) << 20
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
 
 
 def describe() -> dict[str, Any]:

@@ -70,13 +70,28 @@ def run(
 
 
 @app.command()
-def plan(recipe: Target = None, out: Out = None, set_: Set = None, as_json: Json = False) -> None:
-    """What a run will take in tokens, money and time, from a small measured sample."""
+def plan(
+    recipe: Target = None,
+    out: Out = None,
+    set_: Set = None,
+    as_json: Json = False,
+    memory_gb: Annotated[
+        float | None, typer.Option("--memory-gb", min=0, help="Memory of the GPU that is planned for.")
+    ] = None,
+) -> None:
+    """What a run will take in memory, tokens, money and time; the last three from a small measured sample."""
+    from spiritsafe import environment
+    from spiritsafe.pipeline import fits
     from spiritsafe.pipeline import plan as planning
 
     loaded, folder = resolve(recipe, out, set_)
+    device = environment.device(memory_gb)
+    needs = fits.table(loaded, device)
+    if not as_json:  # before anything is asked: a teacher that does not fit cannot be asked
+        typer.echo(fits.describe(needs, device))
     estimate = planning.plan(loaded, folder, talk=Talk())
-    typer.echo(json.dumps(estimate.to_json()) if as_json else planning.describe(estimate))
+    memory = {"device": device.to_json(), "memory": [need.to_json() for need in needs]}
+    typer.echo(json.dumps({**estimate.to_json(), **memory}) if as_json else planning.describe(estimate))
     next_command(f"spiritsafe run {folder}")  # its recipe.json holds what --set changed
 
 

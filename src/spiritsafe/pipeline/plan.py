@@ -96,7 +96,9 @@ def describe(value: Estimate) -> str:
         f"time     {'up to a day for each round of batches' if value.batch else f'{value.seconds:,.0f} s'}",
     ]
     if value.usd is None:
-        lines.append("money    unknown: the teacher has no known price; set teacher.price or budget.tokens")
+        lines.append("money    the teacher's price is unknown (teacher.price): budget.tokens is the limit")
+    elif value.bound.usd == 0:
+        lines.append("money    0 USD: this teacher's tokens cost nothing")
     else:
         lines.append(f"money    {_span(value.usd, ',.4f')} USD, at most {value.bound.usd:,.4f}")
     if value.live_usd and value.usd:

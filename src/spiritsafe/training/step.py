@@ -20,10 +20,6 @@ from spiritsafe.recipe import DivergenceTerm, Train
 from spiritsafe.students.templates import Row
 from spiritsafe.training.batches import Batch, group, to_batch
 
-CPU_MICRO_BATCH = 1024
-"""Padded tokens per forward pass on CPU. With the bundled base 512, 1024, 2048 and 4096 trained 12.3, 13.2,
-11.2 and 9.6 thousand tokens per second of one core: larger passes leave the cache and pad more."""
-
 PACKING_TOLERANCE = 0.02
 """Largest difference of a logit from the padded forward pass, as a share of the largest logit."""
 
@@ -117,9 +113,7 @@ class Stepper:
         return to_batch(rows, self.accelerator.device, packed=self.settings.packing)
 
     def _micro_batch_tokens(self) -> int:
-        on_cpu = self.accelerator.device.type == "cpu"
-        default = CPU_MICRO_BATCH if on_cpu else self.settings.batch_tokens
-        return self.settings.micro_batch_tokens or default
+        return self.settings.pass_tokens(on_cpu=self.accelerator.device.type == "cpu")
 
     def _backward(self, groups: list[list[Row]], loss_tokens: int) -> torch.Tensor:
         sums = torch.zeros(3, dtype=torch.float64, device=self._sum_device())
