@@ -51,9 +51,9 @@ class Verifier(Section):
 class Task(Section):
     """What the student is to learn to do."""
 
-    kind: Literal["schoolbook", "tickets", "invoices", "jsonl"] = "schoolbook"
+    kind: Literal["schoolbook", "tickets", "invoices", "incidents", "jsonl"] = "schoolbook"
     """schoolbook: word problems. tickets: messages to a shop, eight intents. invoices: texts to JSON.
-    jsonl: prompts of your own."""
+    incidents: reports to be summarised. jsonl: prompts of your own."""
     path: str | None = None
     """jsonl: the file of training prompts."""
     test_path: str | None = None

@@ -82,6 +82,8 @@ def test_a_judge_scores_what_no_verifier_can(world):
     assert judge["requests"] == len(server.rows())
     billed = sum(row["input"] + row["output"] for row in server.rows()) / 1e6
     assert judge["spent_usd"] == pytest.approx(billed) == result["cost"]["spent_usd"]
+    page = (out / "report.html").read_text()
+    assert '<section id="judge">' in page and "Agrees with people&#x27;s preferences" in page
     before = spans(out)
     assert go(recipe, out)["judge"] == judge and spans(out) == before
     assert judge["requests"] == len(server.rows())

@@ -198,12 +198,15 @@ def _print_result(folder: Path, result: dict[str, Any], as_json: bool) -> None:
         return
     from rich.console import Console
 
+    from spiritsafe.report import judged
     from spiritsafe.report.table import terminal
     from spiritsafe.rundir import RunDir
 
     # In a pipe or a log there is no terminal to fit into: the table keeps its width.
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(terminal(result, RunDir(folder).read_json("environment.json")))
+    for line in judged.lines(result):
+        typer.echo(line)
     typer.echo(f"report: {folder / 'report.html'}")
     _after_run(folder)
 

@@ -20,18 +20,21 @@ def side_by_side(report: Report) -> str:
         "Chosen to be informative, not representative: most show where the student gained on the baseline or "
         "falls behind the teacher."
     )
-    body = parts.note(told) + "".join(_comparison(i, c) for i, c in enumerate(report.comparisons, start=1))
+    judged = bool((report.result.get("judge") or {}).get("test"))
+    body = parts.note(told) + "".join(
+        _comparison(i, c, judged) for i, c in enumerate(report.comparisons, start=1)
+    )
     return parts.section("answers", f"{_number(len(report.comparisons))} answers side by side", body)
 
 
-def _comparison(number: int, comparison: Comparison) -> str:
+def _comparison(number: int, comparison: Comparison, judged: bool) -> str:
     prompt = comparison.prompt
-    kind = words.KINDS.get(comparison.kind, "")
+    kind = "" if judged else words.KINDS.get(comparison.kind, "")
     answers = "".join(
         f'<section class="answer {"right" if graded.correct else "wrong"}">'
-        f"<h4>{text(name)} {parts.mark(graded.correct)}</h4>"
+        f"<h4>{text(name)} {_score(graded) if judged else parts.mark(graded.correct)}</h4>"
         f"<pre>{_shortened(graded.text)}</pre>"
-        + "".join(f"<p>{text(said)}</p>" for said in _told(graded))
+        + "".join(f"<p>{text(said)}</p>" for said in ([] if judged else _told(graded)))
         + "</section>"
         for name, graded in comparison.answers.items()
     )
@@ -41,6 +44,11 @@ def _comparison(number: int, comparison: Comparison) -> str:
         f'<div class="problem">{_problem(prompt, first.prompt_id)}</div>'
         f'<div class="answers">{answers}</div></article>'
     )
+
+
+def _score(graded: Graded) -> str:
+    """A judge knows better and worse, not right and wrong."""
+    return f'<span class="mark">{text(percent(graded.score, 0))}</span>'
 
 
 def _told(graded: Graded) -> list[str]:

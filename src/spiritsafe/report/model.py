@@ -113,7 +113,8 @@ def _curves(rows: Iterable[Json]) -> list[Curve]:
 
 def _comparisons(run: RunDir) -> list[Comparison]:
     """Ten informative problems of the standard test, chosen the same way every time."""
-    answers = {name: found for name in COLUMNS if (found := _graded(run, name))}
+    folder = "judged" if (_json(run, "result.json").get("judge") or {}).get("test") else "evaluation"
+    answers = {name: found for name in COLUMNS if (found := _graded(run, folder, name))}
     if "student" not in answers:
         return []
     prompts = {row["prompt_id"]: Prompt.from_json(row) for row in run.read_lines("prompts/test.jsonl")}
@@ -124,9 +125,9 @@ def _comparisons(run: RunDir) -> list[Comparison]:
     return choose(compared)
 
 
-def _graded(run: RunDir, name: str) -> dict[str, Graded]:
+def _graded(run: RunDir, folder: str, name: str) -> dict[str, Graded]:
     for stem in (name, f"{name}-0"):
-        path = run.path / "evaluation" / f"{stem}.jsonl"
+        path = run.path / folder / f"{stem}.jsonl"
         if path.exists():
             return {row.prompt_id: row for row in read_graded(path) if row.slice == "test"}
     return {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from spiritsafe.report import facts, parts, pictures, words
+from spiritsafe.report import facts, judged, parts, pictures, words
 from spiritsafe.report.answers import side_by_side
 from spiritsafe.report.model import Report, read
 from spiritsafe.report.parts import text
@@ -179,6 +179,7 @@ def _words(report: Report) -> str:
 SECTIONS = (
     _models,
     _pictures,
+    judged.section,
     _learning,
     _data,
     side_by_side,

@@ -144,7 +144,7 @@ def definitions(report: Report) -> list[tuple[str, str]]:
         (
             "Task score",
             "The mean over the test problems: 1 for a right answer, 0 for a wrong one, and between the two "
-            "where the verifier counts parts, such as the fields of a JSON answer.",
+            "where the verifier counts parts, such as the fields of a JSON answer, or where a judge decides.",
         ),
         (
             "Gap closed",

@@ -16,6 +16,7 @@ from spiritsafe.recipe import Task
 from spiritsafe.records import Message, Prompt
 from spiritsafe.tasks.drawing import Split as DrawnSplit
 from spiritsafe.tasks.extract import squeeze
+from spiritsafe.tasks.incidents import generator as incidents
 from spiritsafe.tasks.invoices import generator as invoices
 from spiritsafe.tasks.jsonl import question_text, read_prompts
 from spiritsafe.tasks.schoolbook.generator import Problem, Split, generate
@@ -26,6 +27,7 @@ TEST_SHARE = 0.2
 """At most this part of a file becomes the test split, and not more than task.test_prompts."""
 VALIDATION_SHARE = 0.05
 EXTRA_SLICES: tuple[Split, ...] = ("unseen", "stretch")
+GENERATORS = {"tickets": tickets.generate, "invoices": invoices.generate, "incidents": incidents.generate}
 FEWEST_PROMPTS = 20
 """A file that evaluation prompts are carved out of has at least so many distinct questions."""
 
@@ -59,7 +61,7 @@ def load_task(task: Task, seed: int) -> Splits:
 
 
 def _drawn(task: Task, seed: int) -> Splits:
-    make = {"tickets": tickets.generate, "invoices": invoices.generate}[task.kind]
+    make = GENERATORS[task.kind]
     sizes: dict[DrawnSplit, int] = {
         "train": task.train_prompts,
         "validation": task.validation_prompts,
