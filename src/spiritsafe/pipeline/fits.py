@@ -6,7 +6,6 @@ token counts in the loss, every sequence is as long as allowed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from spiritsafe.pipeline import data
 from spiritsafe.recipe import Arm, Recipe
 from spiritsafe.records import Record
 from spiritsafe.teachers.connect import is_served, teacher_id
-from spiritsafe.teachers.folders import resolve_model
+from spiritsafe.teachers.folders import config_of
 from spiritsafe.workers import workers_for
 
 CONTEXT = 600_000_000
@@ -239,26 +238,3 @@ def _weights(name: str, config: Mapping[str, Any], shape: Shape, element: int) -
     quantization = config.get("quantization_config")
     files = data.bytes_of(name) if quantization and not name.startswith("hf:") else 0
     return files or weight_bytes(shape, element, quantization)
-
-
-def config_of(ref: str) -> dict[str, Any] | None:
-    """config.json of a model on this machine: bundled, a folder, or in the cache of downloads; else None."""
-    path = (
-        _cached(ref.removeprefix("hf:"))
-        if ref.startswith("hf:")
-        else Path(resolve_model(ref)) / "config.json"
-    )
-    if path is None or not path.is_file():
-        return None
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value
-
-
-def _cached(repository: str) -> Path | None:
-    try:
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(repository, "config.json")
-    except (ImportError, ValueError):  # not a repository's name
-        return None
-    return Path(found) if isinstance(found, str) else None

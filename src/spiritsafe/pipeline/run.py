@@ -18,7 +18,7 @@ from spiritsafe.store.shards import MANIFEST
 from spiritsafe.talk import Talk
 from spiritsafe.tasks import verifiers
 from spiritsafe.teachers.connect import is_served
-from spiritsafe.teachers.folders import resolve_model
+from spiritsafe.teachers.folders import check_trainable, resolve_model
 from spiritsafe.teachers.launch import teacher_server
 from spiritsafe.workers import workers_for
 
@@ -90,6 +90,8 @@ def _side_by_side(wanted: Sequence[Stage]) -> list[list[Stage]]:
 
 def start(recipe: Recipe, out: str | Path, talk: Talk | None = None) -> Context:
     """Open the run directory and write down what is about to be run, and on what."""
+    for ref in (recipe.student.model, *(arm.shrink.model for arm in recipe.arms.values() if arm.shrink)):
+        check_trainable(ref)
     run_dir, talk = RunDir(out), talk or Talk(quiet=True)
     server = teacher_server(recipe.teacher, run_dir.path / "logs" / "teacher-server.log", talk)
     context = Context(recipe=recipe, run=run_dir, talk=talk, server=server)

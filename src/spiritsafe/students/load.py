@@ -10,7 +10,7 @@ from spiritsafe import recipe
 from spiritsafe.errors import InputError
 from spiritsafe.students.adapters import kind_for, quantization
 from spiritsafe.students.templates import fit_template
-from spiritsafe.teachers.folders import resolve_model
+from spiritsafe.teachers.folders import check_trainable, resolve_model
 from spiritsafe.teachers.local import load_pretrained, render
 
 
@@ -30,6 +30,7 @@ def load_student(
         dtype=torch.float32,
         quantization=quantization(settings) if adapter else None,
     )
+    check_trainable(settings.model)  # for one that was downloaded just now
     if adapter and torch.cuda.is_available() and kind_for(model.num_parameters(), settings) != "full":
         model = model.to(torch.bfloat16) if settings.adapter != "qlora" else model
     fit_template(tokenizer, template=settings.chat_template, reasoning=reasoning)

@@ -33,6 +33,43 @@ def resolve_model(ref: str) -> str:
     return str(folder)
 
 
+def config_of(ref: str) -> dict[str, Any] | None:
+    """config.json of a model on this machine: bundled, a folder, or in the cache of downloads; else None.
+
+    Raises InputError as `resolve_model` does. Nothing is downloaded.
+    """
+    path = (
+        _cached(ref.removeprefix("hf:")) if ref.startswith("hf:") else Path(resolve_model(ref), "config.json")
+    )
+    value = _json(path) if path is not None else None
+    return value if isinstance(value, dict) else None
+
+
+def check_trainable(ref: str) -> None:
+    """Raise InputError for a checkpoint with quantised weights, as far as its config.json is here.
+
+    Its weights cannot be updated, nor an adapter merged into them: the student could not be exported.
+    """
+    config = config_of(ref)
+    quantized = config.get("quantization_config") if config else None
+    if quantized:
+        method = quantized.get("quant_method", "an unknown method")
+        raise InputError(
+            f"the student {ref} has weights quantised by {method}: they cannot be trained, nor merged into",
+            hint="use the unquantised checkpoint; student.adapter: qlora holds it in 4 bits while it trains",
+        )
+
+
+def _cached(repository: str) -> Path | None:
+    try:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(repository, "config.json")
+    except (ImportError, ValueError):  # not a repository's name
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
 def _check_folder(folder: Path) -> None:
     if not isinstance(_json(folder / "config.json"), dict):
         raise _incomplete(folder, "config.json")

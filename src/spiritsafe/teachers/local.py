@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from spiritsafe.errors import TeacherError
+from spiritsafe.costs.shapes import shape_of
+from spiritsafe.errors import InputError, MissingExtra, TeacherError
 from spiritsafe.records import Message, Reply, Request, TopK, Usage
 from spiritsafe.teachers.decode import Decoder, Row
 from spiritsafe.thinking import is_opened, split, tags_of
@@ -57,22 +60,22 @@ def load_pretrained(
 ) -> tuple[Any, Any]:
     """Model (eval mode) and tokenizer from a folder or an HF repository, safetensors only, no remote code.
 
-    dtype None: float32 on CPU and MPS, bfloat16 on CUDA. `quantization` is a config of transformers; such a
-    model stays where it was loaded. Raises TeacherError when files are missing or
-    damaged, or the architecture needs code that is not part of transformers.
+    dtype None: float32 on CPU and MPS, bfloat16 on CUDA. A checkpoint with quantised weights (AWQ, GPTQ, fp8)
+    keeps its own. `quantization` is a config of transformers; such a model stays where it was loaded. Raises
+    TeacherError when files are missing or damaged, or the architecture needs code that is not part of
+    transformers, MissingExtra when a library for its weights is not installed.
     """
     place = pick_device(device)
-    dtype = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
     with quiet(), _load_errors(model):
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+        extra = _loading(config, place, dtype, quantization)
         loaded, info = AutoModelForCausalLM.from_pretrained(
             model,
             config=config,
-            dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
-            **({"quantization_config": quantization} if quantization is not None else {}),
+            **extra,
         )
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     if info["missing_keys"]:
@@ -81,20 +84,55 @@ def load_pretrained(
             f"the first is {min(info['missing_keys'])}",
             hint="the download is incomplete or the config belongs to another model; fetch it again",
         )
-    return (loaded if quantization is not None else loaded.to(place)).eval(), tokenizer
+    stays = quantization is not None or is_quantized(config)
+    return (loaded if stays else loaded.to(place)).eval(), tokenizer
+
+
+def is_quantized(config: Any) -> bool:
+    """True for a checkpoint whose weights are packed."""
+    return getattr(config, "quantization_config", None) is not None
+
+
+def _loading(
+    config: Any, place: torch.device, dtype: torch.dtype | None, quantization: Any
+) -> dict[str, Any]:
+    """Options of from_pretrained: type, place and packing of the weights."""
+    if is_quantized(config):
+        # Its kernels want the types it was made for, and packed weights are not moved afterwards.
+        return {"dtype": "auto", "device_map": {"": str(place)}}
+    dtype = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
+    return {"dtype": dtype} | ({} if quantization is None else {"quantization_config": quantization})
 
 
 @contextlib.contextmanager
 def _load_errors(model: str) -> Iterator[None]:
     try:
         yield
+    except ImportError as error:
+        raise MissingExtra(
+            f"cannot load the model {model}: a library for it is missing: {_first_line(error)}",
+            hint=_install(error),
+        ) from None
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         # The first line names the missing file or key; the rest is advice about tokens and branches.
-        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
         raise TeacherError(
-            f"cannot load the model {model}: {reason[:300]}",
+            f"cannot load the model {model}: {_first_line(error)}",
             hint="it needs config.json, tokenizer files and whole *.safetensors; download it again",
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (next(iter(str(error).strip().splitlines()), "") or type(error).__name__)[:300]
+
+
+def _install(error: ImportError) -> str:
+    """The command that cures a missing library, as far as the error names it."""
+    if "GPTQ" in str(error):
+        return "pip install gptqmodel optimum"  # the error names one at a time
+    if named := re.search(r"pip install ([^`'\n]+)", str(error)):
+        packages = [word for word in named[1].rstrip(".) ").split() if not word.startswith("-")]
+        return f"pip install {' '.join(map(shlex.quote, packages))}"
+    return f"pip install {error.name}" if error.name else "install the library that the message names"
 
 
 def weight_files(model: Any) -> list[Path]:
@@ -146,13 +184,21 @@ def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(int(i) for i in [*several, tokenizer.eos_token_id] if i is not None)
 
 
+def _parameters(model: Any) -> int:
+    """Weights; of packed ones, in which several share a number, as the config says where it is known."""
+    if is_quantized(model.config):
+        with contextlib.suppress(InputError):
+            return shape_of(model.config.get_text_config().to_dict()).parameters
+    return sum(p.numel() for p in model.parameters())
+
+
 class LocalModel:
     """A loaded model with its tokenizer; `parameters` counts weights, `bytes` their safetensors files."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self.parameters: int = sum(p.numel() for p in model.parameters())
+        self.parameters: int = _parameters(model)
         self._files = weight_files(model)
         self.bytes: int = sum(path.stat().st_size for path in self._files)
         self.eos = eos_ids(model, tokenizer)

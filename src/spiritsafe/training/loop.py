@@ -22,7 +22,7 @@ from spiritsafe.recipe import DivergenceTerm, Train
 from spiritsafe.records import Record
 from spiritsafe.students.adapters import has_adapter, merge, trained_state
 from spiritsafe.students.templates import Row, end_of_turn
-from spiritsafe.teachers.local import LocalModel
+from spiritsafe.teachers.local import LocalModel, is_quantized
 from spiritsafe.training import checkpoint
 from spiritsafe.training.batches import Example, group, plan_steps, to_batch, tokenize
 from spiritsafe.training.checkpoint import save_model
@@ -176,8 +176,13 @@ def _prepare(model: Any, settings: Train, term: DivergenceTerm | None, teacher: 
         _recompute_activations(model)
     optimizer = make_optimizer(model, settings)
     student, optimizer = accelerator.prepare(AtPositions(model), optimizer)
-    guide = AtPositions(teacher.model.to(accelerator.device).eval()) if term and teacher else None
+    guide = AtPositions(_placed(teacher.model, accelerator).eval()) if term and teacher else None
     return Stepper(accelerator, student, optimizer, settings, term, guide)
+
+
+def _placed(model: Any, accelerator: Accelerator) -> Any:
+    """A teacher on this rank's device; packed weights stay where they were loaded."""
+    return model if is_quantized(model.config) else model.to(accelerator.device)
 
 
 def _recompute_activations(model: Any) -> None:
