@@ -354,6 +354,10 @@ class Recipe(Section):
     def _names(self) -> Recipe:
         if "teacher" in self.arms:
             raise ValueError("an arm cannot be named teacher")
+        if self.teacher.launch is not None and self.collect.mode == "batch":
+            raise ValueError(
+                "collect.mode batch asks a provider, teacher.launch serves live: use one of them"
+            )
         return self
 
     @model_validator(mode="after")

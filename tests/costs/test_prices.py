@@ -8,6 +8,8 @@ from spiritsafe.costs.prices import (
     FREE,
     USER_FILE,
     KnownPrice,
+    batch_discounts,
+    batch_price,
     builtin_rows,
     cost_usd,
     host_name,
@@ -203,3 +205,33 @@ def test_table_and_library_agree():
 def test_the_library_is_not_imported_with_the_module():
     code = "import sys, spiritsafe.costs.prices; sys.exit('genai_prices' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_batches_cost_what_the_table_says():
+    """Half at OpenAI and Anthropic, the live price elsewhere; rates of its own come first."""
+    live = Price(input_per_million=2.0, output_per_million=8.0)
+    for host, share in (
+        ("api.openai.com:443", 0.5),
+        ("api.anthropic.com:443", 0.5),
+        ("openrouter.ai:443", 1),
+    ):
+        found = batch_price(live, api("m", host))
+        assert (found.input_per_million, found.output_per_million) == (2.0 * share, 8.0 * share)
+    own = live.model_copy(update={"batch_input_per_million": 0.7, "batch_output_per_million": 3.0})
+    found = batch_price(own, api("m", "api.openai.com:443"))
+    assert cost_usd(found, Usage(input_tokens=10**6, output_tokens=10**6)) == 3.7
+    assert batch_price(None, api("m", "api.openai.com")) is None
+
+
+def test_batch_prices_of_long_and_cached_input():
+    haiku = price_of(Teacher(), api("claude-haiku-5-5", "api.anthropic.com:443"))
+    assert rates(batch_price(haiku, api("m", "api.anthropic.com")), 100_000) == (0.25, 1.25)
+    mini = price_of(Teacher(), api("gpt-5.4-mini", "api.openai.com:443"))
+    half = batch_price(mini, api("m", "api.openai.com"))
+    assert (half.input_per_million, half.cached_input_per_million) == (0.375, None)
+
+
+def test_every_batch_discount_has_a_source_and_a_date():
+    assert {row.host for row in batch_discounts()} == {"api.openai.com", "api.anthropic.com"}
+    for row in batch_discounts():
+        assert row.source.startswith("https://") and re.fullmatch(r"2026-\d\d-\d\d", row.checked)

@@ -27,7 +27,7 @@ from spiritsafe.teachers.batchapi import SUBMIT_S, BatchTeacher, Unanswered
 
 POLL_S = 5.0
 MAX_POLL_S = 60.0
-GRACE_S = 120.0
+GRACE_S = 300.0
 """How long a submission whose answer was lost is looked for: it may still be on its way into the list."""
 PATIENCE_S = 1800.0
 """How long a provider may be gone while a batch runs there."""
@@ -102,6 +102,7 @@ class BatchRun:
                 waiting = self.ledger.todo(self.purpose) if submit else set()
                 left = {key: requests[key] for key in requests if key in waiting and self._may_try(key)}
                 if not left:
+                    self.say.progress(*self._done(), "no batch is running")
                     return
                 if self.settler.queue_full:
                     self.say.note(f"the queue is full: at most {self.settler.most:,} requests per batch now")
@@ -120,7 +121,8 @@ class BatchRun:
 
     async def submit(self, waiting: dict[str, Request]) -> None:
         """Submit as much as fits. Raises BudgetReached when nothing does and no batch lives."""
-        queue = deque((key, request, self.api.line(key, request)) for key, request in waiting.items())
+        queue = deque(waiting.items())
+        self.api.line(*queue[0])  # what the service cannot do is refused before anything is reserved
         while queue:
             mark = uuid.uuid4().hex
             number = self.ledger.batches.begin(self.api.service, mark, self.purpose)
@@ -133,12 +135,13 @@ class BatchRun:
                 return
             await self._send(number, mark, lines)
 
-    def _reserve(self, number: int, queue: deque[tuple[str, Request, bytes]]) -> list[bytes]:
+    def _reserve(self, number: int, queue: deque[tuple[str, Request]]) -> list[bytes]:
         """Reserve from the queue what one batch may hold; its lines. Raises BudgetReached for nothing."""
         lines: list[bytes] = []
         size = 0
         while queue and len(lines) < self.settler.most:
-            key, request, line = queue[0]
+            key, request = queue[0]
+            line = self.api.line(key, request)
             size += len(line) + 2
             if size > self.api.limits.bytes and lines:
                 break

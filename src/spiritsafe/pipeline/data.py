@@ -245,7 +245,7 @@ def by_batch(recipe: Recipe) -> bool:
 async def _ask(context: Context, purpose: str, make_requests: MakeRequests) -> list[Sample]:
     """By the batch, live, or live after the batches that were submitted before the mode was changed."""
     batch = by_batch(context.recipe) and purpose != PLAN  # a small measured sample cannot wait for a day
-    if batch or _has_batches(context):
+    if batch or (is_served(context.recipe.teacher.model) and _has_batches(context)):
         samples = await _ask_batches(context, purpose, make_requests, submit=batch)
         if batch:
             return samples
@@ -254,7 +254,7 @@ async def _ask(context: Context, purpose: str, make_requests: MakeRequests) -> l
 
 def _has_batches(context: Context) -> bool:
     with Ledger(context.run.ledger, context.recipe.budget) as ledger:
-        return bool(ledger.batches.living()) and is_served(context.recipe.teacher.model)
+        return bool(ledger.batches.living())
 
 
 async def _ask_batches(

@@ -175,8 +175,10 @@ class OpenAiLines:
         if error or not isinstance(response, dict):
             return key, failure_of(error)
         status = response.get("status_code", 200)
+        if not isinstance(status, int) or status < 200:
+            return key, Failure(reason=f"batch_status_{status}"[:40], retryable=True, maybe_billed=True)
         if status != 200:
-            return key, wire.http_failure(int(status), None, 0.0)
+            return key, wire.http_failure(status, None, 0.0)
         # OpenRouter may give the body without the envelope.
         body = response.get("body", response)
         return key, wire.reply_of(body, chat=self.chat, latency_s=0.0)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -151,7 +150,8 @@ class HttpBatches:
     async def json(self, method: str, path: str, *, timeout_s: float = TIMEOUT_S, **options: Any) -> Any:
         """The JSON answer of one call. Raises Unanswered for what may pass, TeacherError for the rest."""
         try:
-            async with asyncio.timeout(timeout_s), self._call(method, path, **options) as response:
+            options["timeout"] = aiohttp.ClientTimeout(total=timeout_s)
+            async with self._call(method, path, **options) as response:
                 await self._check(response)
                 return json.loads(await response.read())
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
