@@ -301,6 +301,36 @@ def test_a_server_without_batches_is_refused_by_name(tmp_path, start_server, mak
     assert "batch-file:" in caught.value.hint
 
 
+def test_the_fake_answers_as_the_real_client_expects(start_batches, make_requests):
+    """The openai package reads the fake's objects: it has the fields and types of the real API."""
+    openai = pytest.importorskip("openai")
+    server = start_batches()
+    api = api_of(server)
+    lines = b"\n".join(api.line(r.request_hash, r) for r in make_requests(3))
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none") as client:
+        file = client.files.create(file=("b.jsonl", lines), purpose="batch")
+        made = client.batches.create(
+            input_file_id=file.id,
+            endpoint="/v1/chat/completions",
+            completion_window="24h",
+            metadata={"spiritsafe": "mark"},
+        )
+        (listed,) = client.batches.list(limit=1).data
+        assert (listed.id, listed.metadata) == (made.id, {"spiritsafe": "mark"})
+        batch = client.batches.retrieve(made.id)
+        assert (batch.status, batch.request_counts.completed) == ("completed", 3)
+        rows = client.files.content(batch.output_file_id).text.splitlines()
+    found = asyncio.run(found_by(api, "mark"))
+    assert (found, len(rows)) == (made.id, 3)
+
+
+async def found_by(api, mark):
+    try:
+        return (await api.find(mark, set(), 0.0, set())).remote
+    finally:
+        await api.close()
+
+
 def test_models_in_this_process_have_no_batches():
     with pytest.raises(UsageError, match="has no batch API"):
         connect_batch("bundled:teacher")

@@ -22,7 +22,7 @@ from spiritsafe.records import Request, Sampling
 from spiritsafe.store.ledger import Ledger
 from spiritsafe.teachers.connect import connect_batch
 
-batch.POLL_S, batch.MAX_POLL_S, batch.GRACE_S = 0.02, 0.1, 0.5
+batch.POLL_S, batch.MAX_POLL_S, batch.GRACE_S = 0.02, 0.1, float(sys.argv[5])
 path, ref, prompts, usd = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 
 class Say:
@@ -49,9 +49,9 @@ asyncio.run(main())
 """
 
 
-def start(ledger, server, dialect, usd=0.0) -> subprocess.Popen:
+def start(ledger, server, dialect, usd=0.0, grace=0.5) -> subprocess.Popen:
     ref = server.batch_ref(dialect)
-    command = [sys.executable, "-c", COLLECT, str(ledger), ref, str(PROMPTS), str(usd)]
+    command = [sys.executable, "-c", COLLECT, str(ledger), ref, str(PROMPTS), str(usd), str(grace)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "started\n"
     return process
@@ -115,6 +115,20 @@ def test_killed_at_a_moment(tmp_path, start_batches, dialect, hold, event):
         if event == "results":
             assert 0 < totals.settled < PROMPTS
     assert finish(start(ledger, server, dialect)) == 0
+    assert server.events()["accepted"] == 1
+    check_books(ledger, server)
+
+
+def test_a_submission_that_arrives_late_is_waited_for(tmp_path, start_batches):
+    """Killed while the provider still reads the body: the list does not show the batch at first."""
+    server, ledger = start_batches(hold="received", hold_s=4.0), tmp_path / "ledger"
+    process = start(ledger, server, "anthropic")
+    wait_for(server, "received", process)
+    kill(process)
+    again = start(ledger, server, "anthropic", grace=20)
+    wait_for(server, "list", again, count=2)
+    assert server.events()["accepted"] == 0
+    assert finish(again) == 0
     assert server.events()["accepted"] == 1
     check_books(ledger, server)
 

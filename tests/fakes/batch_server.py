@@ -44,7 +44,8 @@ class Settings:
     break_results: int = 0
     """So many first downloads end in the middle."""
     hold: str = ""
-    """The event whose first answer is held back: upload, submit, state, results (after half of it)."""
+    """The event that is held up the first time: received (before it is accepted), upload, submit, state,
+    results (after half of it)."""
     hold_s: float = 60.0
     queue: int = 0
     """A batch of more requests fails with token_limit_exceeded; 0 is no limit."""
@@ -95,6 +96,9 @@ class Server:
 
     async def accept(self, request: web.Request, rows: list[dict[str, Any]], **extra: Any) -> Any:
         """Take a batch in, run it, and answer with it, unless the connection is to break."""
+        self.note("received")
+        if self.settings.hold == "received" and self.use("hold"):
+            await asyncio.sleep(self.settings.hold_s)
         if self.use("drop_before"):
             self.note("dropped before")
             return hang_up(request)

@@ -67,6 +67,17 @@ def test_what_was_never_submitted_is_planned_again(tmp_path):
         assert again.batches.living() == []
 
 
+def test_a_batch_whose_requests_have_all_ended_is_closed(tmp_path):
+    """Killed after the last answer, before the batch itself was ended."""
+    with Ledger(tmp_path / "l") as ledger:
+        _, keys = submitted(ledger, "ab")
+        ledger.fail(keys[0], EXPIRED, final=True)
+        ledger.settle(keys[1], Reply(text="14", usage=Usage(input_tokens=7, output_tokens=3)), 0.001)
+    with Ledger(tmp_path / "l") as again:
+        assert again.batches.living() == []
+        assert again.charged == (10, 0.001)
+
+
 def test_live_requests_in_flight_are_unknown_beside_a_batch(tmp_path):
     with Ledger(tmp_path / "l") as ledger:
         submitted(ledger, "ab")

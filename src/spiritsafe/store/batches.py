@@ -21,6 +21,8 @@ from spiritsafe.store.database import Database
 DROP = """UPDATE requests SET state = 'planned', attempts = attempts - 1, bound_tokens = 0, bound_pico = 0,
     batch = NULL
     WHERE state = 'in_flight' AND batch IN (SELECT id FROM batches WHERE state = 'prepared')"""
+CLOSE = """UPDATE batches SET state = 'ended', status = 'closed' WHERE state <> 'ended'
+    AND NOT EXISTS (SELECT 1 FROM requests WHERE batch = batches.id AND state = 'in_flight')"""
 LIVING = """SELECT id, mark, service, state, remote, requests, began_at, purpose FROM batches
     WHERE state IN ('submitting', 'submitted') ORDER BY id"""
 
@@ -49,7 +51,7 @@ class Batches:
     def __init__(self, db: Database) -> None:
         self._db = db
         db.run(DROP)
-        db.run("UPDATE batches SET state = 'ended', status = 'dropped' WHERE state = 'prepared'")
+        db.run(CLOSE)  # the dropped ones, and one whose last request was settled just before a kill
 
     def begin(self, service: str, mark: str, purpose: str) -> int:
         """A new batch, not yet submitted; the number under which its requests are reserved."""
