@@ -159,11 +159,10 @@ def random_kills(tmp_path, start_batches, *, kills, seed, dialect) -> None:
     ledger, usd = tmp_path / "ledger", 0.006
     for _ in range(kills):
         process = start(ledger, server, dialect, usd)
-        time.sleep(draw.uniform(0.0, 0.8))
-        if process.poll() is not None:
-            process.stdout.close()
+        time.sleep(draw.uniform(0.0, 0.6))
+        process.kill()
+        if finish(process) == 0:  # there was nothing left to do
             break
-        kill(process)
         with Ledger(ledger) as opened:
             assert opened.charged[1] <= usd
             assert opened.totals().unknown == 0

@@ -174,6 +174,7 @@ class BatchRun:
             self._release(number, NOT_ACCEPTED, "refused")
             raise
         else:
+            self.lost = 0
             self.ledger.batches.submitted(number, remote)
             self.say.note(f"batch {remote}: {len(lines):,} requests submitted")
 
