@@ -219,6 +219,9 @@ class Shrink(Section):
 class Student(Section):
     """The checkpoint that is trained."""
 
+    kind: Literal["chat", "classifier", "extractor"] = "chat"
+    """chat: answers in text. classifier: sorts texts into task.verifier.labels. extractor: answers in JSON
+    that satisfies task.verifier.json_schema, and is scored by its fields."""
     model: str = "bundled:base"
     """bundled:base, hf:REPO or a folder."""
     chat_template: str | None = None
@@ -367,6 +370,34 @@ class Recipe(Section):
         if asking and not self.teacher.is_asked:
             raise ValueError(f"teacher.model is none, and {asking[0]} needs a teacher")
         return self
+
+    @model_validator(mode="after")
+    def _kind_of_student(self) -> Recipe:
+        kind, verifier = self.student.kind, self.task.verifier
+        wanted = {"classifier": "label", "extractor": "json_schema"}.get(kind, verifier.kind)
+        if verifier.kind != wanted:
+            key = "labels" if wanted == "label" else "json_schema"
+            raise ValueError(
+                f"student.kind {kind} needs task.verifier.kind {wanted} with {key}, got {verifier.kind}"
+            )
+        if kind == "classifier":
+            self._check_classifier()
+        return self
+
+    def _check_classifier(self) -> None:
+        labels = self.task.verifier.labels
+        if len({" ".join(label.casefold().split()) for label in labels}) < max(2, len(labels)):
+            raise ValueError("a classifier needs at least two labels, all different but for case and spaces")
+        refused = {
+            "arms with divergence or shrink": any(a.divergence or a.shrink for a in self.arms.values()),
+            "train.packing": self.train.packing,
+            "train.reasoning summary": self.train.reasoning == "summary",
+            "select.keep shortest": self.select.keep == "shortest",
+            f"student.adapter {self.student.adapter}": self.student.adapter not in ("auto", "full"),
+        }
+        for name, given in refused.items():
+            if given:
+                raise ValueError(f"student.kind classifier has no {name}")
 
     @model_validator(mode="after")
     def _judge_has_work(self) -> Recipe:

@@ -30,7 +30,7 @@ from spiritsafe.collect.verdicts import UNPARSED
 from spiritsafe.errors import MissingExtra
 from spiritsafe.records import Prompt, Sample
 from spiritsafe.tasks.extract import squeeze
-from spiritsafe.tasks.verifiers import UNVERIFIED, Judgement, answer_key, build
+from spiritsafe.tasks.verifiers import NO_LABEL, UNVERIFIED, Judgement, answer_key, build
 
 REFUSAL = re.compile(
     r"\s*(i['\u2019]?m sorry|i am sorry|sorry|i apologi[sz]e|unfortunately|as an ai\b[^.]{0,60})[,.:;]?\s*"
@@ -79,10 +79,13 @@ def select(
     *,
     marks: Mapping[str, float | None] | None = None,
     lowest: float = 0.0,
+    votes: bool = False,
 ) -> Selection:
     """Decide about every sample. `progress(done, total)` is called while answers are verified.
 
     `marks` are a judge's scores by request hash: answers below `lowest`, and those without one, are dropped.
+    `votes`: the answers to a prompt are votes for labels. Equal ones are then kept, and one that names no
+    label is dropped whether answers are verified or not.
     A sample whose id is not among `prompts` (an imported one) stands for its own prompt, without reference.
     Raises MissingExtra where a check needs a library that is not installed.
     """
@@ -93,8 +96,11 @@ def select(
     reasons: dict[int, str] = {}
     _drop(reasons, everything, _text_check(settings))
     _drop(reasons, everything, _prompt_check(everything, reasons, known, evaluation_prompts, settings))
+    if votes:
+        _drop(reasons, everything, lambda s: None if answer_key(verifier, s.text) else NO_LABEL)
     unverified = _verify(reasons, everything, known, verifier, progress) if settings.verify else set()
-    _best_of_n(reasons, everything, settings.keep, verifier)
+    if not votes or settings.keep != "all":
+        _best_of_n(reasons, everything, settings.keep, verifier)
     if marks is not None:
         _drop(reasons, everything, lambda sample: _judged(marks.get(sample.request_hash), lowest))
     decided = [

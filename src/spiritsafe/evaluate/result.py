@@ -20,6 +20,8 @@ SCHEMA = 1
 TEST = "test"
 MAX_VALUES = 12  # a tag with more values than this is an identifier, not a slice
 
+NO_MEASURES: Mapping[str, Mapping[str, Any]] = {}
+
 Scores = NDArray[np.float64]
 Place = tuple[str, str]  # slice and prompt_id of a problem
 
@@ -45,6 +47,7 @@ def assemble(
     speeds: Mapping[str, Mapping[str, Any]],
     costs: Costs,
     counts: Mapping[str, Any],
+    measures: Mapping[str, Mapping[str, Any]] = NO_MEASURES,
     untouched: Collection[str] = (),
     verdict: str = "not checked",
     judge: Mapping[str, Any] | None = None,
@@ -54,8 +57,8 @@ def assemble(
     graded: for every model name (teacher, student, baseline, untrained, further arms) one list of judged
     answers per seed, all on the same problems. sizes: {"parameters", "bytes"}; speeds: `Speed.to_json()`
     (tokens/s and bytes); a model without either has null there. counts: what the report shows of the
-    collection, taken over as it is. untouched: arms that had nothing to train on. judge: what is known of the
-    judge, taken over too.
+    collection, taken over as it is. measures: what is told of a model beside its score. untouched: arms
+    that had nothing to train on. judge: what is known of the judge, taken over too.
 
     Raises ValueError when models were judged on different problems, or a number is not finite.
     """
@@ -63,6 +66,7 @@ def assemble(
     _check_same_problems(tables)
     models = {
         name: _model(name, tables, recipe, sizes.get(name), speeds.get(name), costs.per_1k.get(name))
+        | ({"measures": dict(measures[name])} if measures.get(name) else {})
         | ({"data": "none"} if name in untouched else {})
         for name in tables
     }

@@ -40,16 +40,28 @@ class Timed(Protocol):
     def tokenizer(self) -> Any:
         """Its tokenizer."""
 
+    @property
+    def parameters(self) -> int:
+        """Weights of the model."""
+
+    @property
+    def bytes(self) -> int:
+        """Size of its files."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Speed(Record):
-    """Median speeds in tokens/s; the number in a name is the batch size."""
+    """Median speeds in tokens/s; the number in a name is the batch size. A classifier, which writes nothing,
+    has `examples` instead: texts sorted per second.
+    """
 
-    prefill_1: float
-    decode_1: float
-    prefill_64: float
-    decode_64: float
-    peak_memory_bytes: int | None
+    prefill_1: float | None = None
+    decode_1: float | None = None
+    prefill_64: float | None = None
+    decode_64: float | None = None
+    examples_1: float | None = None
+    examples_64: float | None = None
+    peak_memory_bytes: int | None = None
     """Weights and everything allocated while 64 sequences are read and written; None: not measured."""
     spread: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Slowest and fastest repeat of each speed, tokens/s."""
@@ -93,6 +105,51 @@ def measure(
         if progress is not None:
             progress(repeat + 1, repeats)
     return {name: _speed(name, models[name], batches[name, 64], tokens, taken) for name in models}
+
+
+def measure_texts(
+    models: Mapping[str, Timed],
+    prompts: Sequence[Prompt],
+    *,
+    repeats: int = 5,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Speed]:
+    """Texts per second of classifiers by name, in batches of one length as in `measure`."""
+    batches = {(name, b): _batch(models[name], prompts, b) for name in models for b in BATCHES}
+    for (name, _), ids in batches.items():
+        _sort(models[name].model, ids)
+    taken: dict[tuple[str, str], list[float]] = {}
+    for repeat in range(repeats):
+        for batch, name in itertools.product(BATCHES, models):
+            rate = batch / _sort(models[name].model, batches[name, batch])
+            taken.setdefault((name, f"examples_{batch}"), []).append(rate)
+        if progress is not None:
+            progress(repeat + 1, repeats)
+    return {name: _text_speed(name, models[name], batches[name, 64], taken) for name in models}
+
+
+def _sort(model: Any, ids: torch.Tensor) -> float:
+    """Seconds of one pass over a (B, T) batch."""
+    with torch.inference_mode():
+        start = _now(ids.device)
+        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        return _now(ids.device) - start
+
+
+def _text_speed(
+    name: str, timed: Timed, ids: torch.Tensor, taken: Mapping[tuple[str, str], Sequence[float]]
+) -> Speed:
+    own = {key: values for (of, key), values in taken.items() if of == name}
+    return Speed(
+        examples_1=round(statistics.median(own["examples_1"]), 1),
+        examples_64=round(statistics.median(own["examples_64"]), 1),
+        spread={key: (round(min(values), 1), round(max(values), 1)) for key, values in own.items()},
+        repeats=len(own["examples_1"]),
+        prompt_tokens=ids.shape[1],
+        device=_device_name(ids.device),
+        dtype=str(next(iter(timed.model.parameters())).dtype).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+    )
 
 
 def _batch(timed: Timed, prompts: Sequence[Prompt], batch: int) -> torch.Tensor:

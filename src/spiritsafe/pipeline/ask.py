@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from spiritsafe.errors import TeacherError, UsageError
-from spiritsafe.pipeline import data, models
+from spiritsafe.pipeline import classifiers, data, models
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.recipe import Recipe
 from spiritsafe.records import Prompt, Reply, Request, Sampling
@@ -65,6 +65,8 @@ def _sampling(context: Context) -> Sampling:
 def _student(context: Context, folder: str, prompt: Prompt) -> Reply:
     from spiritsafe.teachers.local import LocalModel
 
+    if context.recipe.student.kind == "classifier":
+        return Reply(text=classifiers.ask(context, folder, prompt))
     request = Request(
         prompt_id=prompt.prompt_id, messages=prompt.messages, teacher="ask", sampling=_sampling(context)
     )

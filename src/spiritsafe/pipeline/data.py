@@ -10,9 +10,11 @@ from pathlib import Path
 from spiritsafe.collect import expand
 from spiritsafe.collect.batch import collect_batches
 from spiritsafe.collect.generate import Progress, collect
+from spiritsafe.collect.labels import targets
 from spiritsafe.collect.select import Selection, select
 from spiritsafe.costs.prices import batch_price, price_of
 from spiritsafe.errors import InputError
+from spiritsafe.pipeline import kinds
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.recipe import ModelAccess, Recipe
 from spiritsafe.records import Prompt, Request, Sample, Sampling, TeacherId, canonical_json, teacher_key
@@ -36,6 +38,7 @@ TRAIN, TEST, EXPAND, PLAN = "train", "test", "expand", "plan"
 def write_prompts(context: Context) -> Iterable[Path]:
     """Draw the splits of the task: prompts/{train,validation,test,<slice>}.jsonl."""
     splits = load_task(context.recipe.task, context.recipe.seed)
+    kinds.check_references(context.recipe, splits)
     named = {"train": splits.train, "validation": splits.validation, "test": splits.test, **splits.slices}
     context.run.write_json("prompts/slices.json", sorted(splits.slices))
     for name, prompts in named.items():
@@ -95,7 +98,8 @@ def drawing(recipe: Recipe) -> Sampling:
 def collect_test_answers(context: Context) -> Iterable[Path]:
     """The teacher's greedy answers to the evaluation prompts: test_samples/ shards."""
     prompts = [prompt for slice_ in test_prompts(context).values() for prompt in slice_]
-    sampling = Sampling(max_tokens=context.recipe.evaluate.max_tokens)
+    top = context.recipe.collect.top_logprobs if context.recipe.student.kind == "classifier" else 0
+    sampling = Sampling(max_tokens=context.recipe.evaluate.max_tokens, top_logprobs=top)
     asked = context.recipe.teacher.is_asked
     samples = ask(context, prompts, sampling, TEST) if asked else _imported_test_answers(context, prompts)
     return write_shards(samples, context.run.file("test_samples", "manifest.json").parent)
@@ -145,9 +149,15 @@ def select_samples(context: Context) -> Iterable[Path]:
     selection = chosen(context, judged=True)
     with Ledger(context.run.ledger, context.recipe.budget) as ledger:
         ledger.judge((s.request_hash, bool(s.accepted), s.reject_reason) for s in selection.samples)
+        tops = ledger.top_logprobs(TRAIN) if context.recipe.student.kind == "classifier" else {}
     context.talk.note(f"selected {len(selection.accepted):,} of {len(selection.samples):,}")
     yield from write_shards(selection.samples, context.run.file("selected", "manifest.json").parent)
-    yield context.run.write_json("selected/counts.json", selection.summary())
+    counts = selection.summary()
+    if context.recipe.student.kind == "classifier":
+        labels = context.recipe.task.verifier.labels
+        found, counts["labels"] = targets(selection.samples, labels, tops)
+        yield context.run.write_lines("selected/labels.jsonl", (target.to_json() for target in found))
+    yield context.run.write_json("selected/counts.json", counts)
 
 
 def chosen(context: Context, *, judged: bool) -> Selection:
@@ -167,6 +177,7 @@ def chosen(context: Context, *, judged: bool) -> Selection:
         progress=lambda done, total: context.talk.progress("select", done, total),
         marks=None if lowest is None else marks,
         lowest=lowest or 0.0,
+        votes=context.recipe.student.kind == "classifier",
     )
 
 

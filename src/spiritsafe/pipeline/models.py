@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spiritsafe.errors import SpiritSafeError
-from spiritsafe.pipeline import data, part
+from spiritsafe.pipeline import data, kinds, part
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.pipeline.traces import training_samples
 from spiritsafe.recipe import Arm
@@ -20,9 +20,13 @@ from spiritsafe.teachers.connect import is_served
 from spiritsafe.teachers.folders import resolve_model
 
 if TYPE_CHECKING:
+    from spiritsafe.evaluate.measures import Shares
+    from spiritsafe.evaluate.speed import Speed, Timed
     from spiritsafe.training.batches import Example
 
 
+Measure = Callable[..., "dict[str, Speed]"]
+"""`evaluate.speed.measure`, or what does the same for models of other kinds."""
 LEFT_OUT = "left_out.json"
 """Stands in a student's folder instead of a model when there is nothing to train on: the row is left out."""
 UNTOUCHED = "untouched.json"
@@ -59,15 +63,13 @@ def train_arm(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Path
 
     recipe, label = context.recipe, f"{name}-{seed}"
     model, tokenizer = _initial(context, arm, recipe.seed + seed)
-    folder = context.run.file("students", label, "training.json").parent
-    for mark in (LEFT_OUT, UNTOUCHED):
-        (folder / mark).unlink(missing_ok=True)
+    folder = clear_marks(context, label)
     if arm.data == "none":
         save_model(model, tokenizer, folder / "model")
-        return _files(folder / "model")
+        return files_of(folder / "model")
     examples, validation = examples_of(context, arm, seed)
     if not examples:
-        return [_do_without(context, name, arm, seed)]
+        return [do_without(context, name, arm, seed)]
     teacher = LocalModel.load(resolve_model(recipe.teacher.model)) if arm.divergence else None
     report = train(
         model,
@@ -84,7 +86,15 @@ def train_arm(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Path
     )
     context.run.write_json(f"students/{label}/training.json", asdict(report))
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-    return [*_files(folder / "model"), folder / "training.json"]
+    return [*files_of(folder / "model"), folder / "training.json"]
+
+
+def clear_marks(context: Context, label: str) -> Path:
+    """The folder of a student that is about to be trained, without what an earlier recipe noted there."""
+    folder = context.run.file("students", label, "training.json").parent
+    for mark in (LEFT_OUT, UNTOUCHED):
+        (folder / mark).unlink(missing_ok=True)
+    return folder
 
 
 def is_left_out(context: Context, name: str, arm: Arm, seed: int) -> bool:
@@ -97,7 +107,7 @@ def is_untouched(context: Context, name: str, arm: Arm, seed: int) -> bool:
     return arm.data == "answers" and (context.run.path / "students" / f"{name}-{seed}" / UNTOUCHED).exists()
 
 
-def _do_without(context: Context, name: str, arm: Arm, seed: int) -> Path:
+def do_without(context: Context, name: str, arm: Arm, seed: int) -> Path:
     """Note that the task has no such ground truth: a row less, or an untrained baseline.
 
     Raises SpiritSafeError where the teacher's answers are missing.
@@ -105,7 +115,7 @@ def _do_without(context: Context, name: str, arm: Arm, seed: int) -> Path:
     if arm.data == "teacher":
         raise SpiritSafeError(
             f"nothing to train {name} on: no answer of the teacher passed the selection",
-            hint="selected/counts.json in the run directory says why answers were dropped",
+            hint=f"dropped were {_dropped(context)}; what the teacher is told stands in task.system",
         )
     if arm.data == "answers" and arm.shrink is None:
         context.talk.note(
@@ -116,6 +126,11 @@ def _do_without(context: Context, name: str, arm: Arm, seed: int) -> Path:
         why, mark = "no worked solutions" if arm.data == "gold" else "no reference answers", LEFT_OUT
         context.talk.note(f"{name} is left out: the training prompts have {why}")
     return context.run.write_json(f"students/{name}-{seed}/{mark}", {"reason": why})
+
+
+def _dropped(context: Context) -> str:
+    rejected = context.run.read_json("selected/counts.json")["rejected"]
+    return ", ".join(f"{count:,} {reason}" for reason, count in rejected.items()) or "none"
 
 
 def examples_of(context: Context, arm: Arm, seed: int) -> tuple[list[Example], list[Example]]:
@@ -162,8 +177,11 @@ def _initial(context: Context, arm: Arm, seed: int) -> tuple[Any, Any]:
     return adapt(model, student, seed), tokenizer
 
 
-def grade_teacher(context: Context) -> Iterable[Path]:
-    """Judge the teacher's test answers: evaluation/teacher.jsonl, which is missing where it gave none."""
+def grade_teacher(context: Context, shares: Shares | None = None) -> Iterable[Path]:
+    """Judge the teacher's test answers: evaluation/teacher.jsonl, which is missing where it gave none.
+
+    `shares` are its probabilities of labels, where it sorts texts.
+    """
     from spiritsafe.evaluate.grade import grade_replies
 
     texts = {s.prompt_id: s.text for s in read_shards(context.run.path / "test_samples")}
@@ -171,8 +189,10 @@ def grade_teacher(context: Context) -> Iterable[Path]:
         (context.run.path / "evaluation/teacher.jsonl").unlink(missing_ok=True)
         context.talk.note("no teacher is asked: its row is left out, and so is the share of the gap closed")
         return
-    graded = grade_replies(data.test_prompts(context), texts, context.recipe.task.verifier)
+    slices = data.test_prompts(context)
+    graded = grade_replies(slices, texts, context.recipe.task.verifier)
     yield context.run.write_lines("evaluation/teacher.jsonl", (row.to_json() for row in graded))
+    yield from kinds.write_measures(context, "teacher", graded, slices["test"], shares or {})
 
 
 def answer_test(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Path]:
@@ -184,9 +204,10 @@ def answer_test(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Pa
     path = context.run.file("evaluation", f"{label}.jsonl")
     if is_left_out(context, name, arm, seed):
         return
-    answer(
+    slices = data.test_prompts(context)
+    graded = answer(
         LocalModel.load(folder),
-        data.test_prompts(context),
+        slices,
         context.recipe.evaluate,
         context.recipe.task.verifier,
         path,
@@ -194,6 +215,7 @@ def answer_test(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Pa
         progress=lambda done, total: context.talk.progress(f"evaluate {label}", done, total),
     )
     yield path
+    yield from kinds.write_measures(context, label, graded, slices["test"], {})
 
 
 def local_teacher(context: Context) -> str | None:
@@ -207,13 +229,28 @@ def time_models(context: Context) -> Iterable[Path]:
     from spiritsafe.evaluate.speed import measure
     from spiritsafe.teachers.local import LocalModel
 
+    students = {name: LocalModel.load(folder) for name, folder in folders_of(context).items()}
+    yield write_speeds(context, {**teacher_model(context), **students}, measure)
+
+
+def folders_of(context: Context) -> dict[str, str]:
+    """Folder or repository of the first student of every arm that is not left out."""
     arms = {name: arm for name, arm in context.recipe.arms.items() if not is_left_out(context, name, arm, 0)}
-    folders = {name: student_folder(context, name, arm, 0) for name, arm in arms.items()}
-    if (teacher := local_teacher(context)) is not None:
-        folders = {"teacher": teacher, **folders}
-    models = {name: LocalModel.load(folder) for name, folder in folders.items()}
+    return {name: student_folder(context, name, arm, 0) for name, arm in arms.items()}
+
+
+def teacher_model(context: Context) -> dict[str, Timed]:
+    """The teacher under its name, where it runs in this process."""
+    from spiritsafe.teachers.local import LocalModel
+
+    folder = local_teacher(context)
+    return {} if folder is None else {"teacher": LocalModel.load(folder)}
+
+
+def write_speeds(context: Context, models: Mapping[str, Timed], measure: Measure) -> Path:
+    """Sizes of models, and what `measure` finds of their speed: evaluation/speed.json."""
     sizes = {name: {"parameters": m.parameters, "bytes": m.bytes} for name, m in models.items()}
-    speeds = {}
+    speeds: dict[str, Any] = {}
     if context.recipe.evaluate.speed:
         twins = _twins(sizes)
         measured = measure(
@@ -223,7 +260,7 @@ def time_models(context: Context) -> Iterable[Path]:
             progress=lambda done, total: context.talk.progress("speed", done, total, "repeats"),
         )
         speeds = {name: measured[twin].to_json() for name, twin in twins.items()}
-    yield context.run.write_json("evaluation/speed.json", {"sizes": sizes, "speeds": speeds})
+    return context.run.write_json("evaluation/speed.json", {"sizes": sizes, "speeds": speeds})
 
 
 def _twins(sizes: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
@@ -235,5 +272,5 @@ def _twins(sizes: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
     }
 
 
-def _files(folder: Path) -> list[Path]:
+def files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())

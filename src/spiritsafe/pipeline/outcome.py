@@ -15,7 +15,7 @@ from spiritsafe.costs.economics import (
 from spiritsafe.costs.prices import price_of
 from spiritsafe.evaluate.grade import Graded, read_graded
 from spiritsafe.evaluate.result import Costs, assemble
-from spiritsafe.pipeline import judging
+from spiritsafe.pipeline import judging, kinds
 from spiritsafe.pipeline.models import is_untouched, labels, model_names
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.records import Usage
@@ -38,6 +38,7 @@ def finish(context: Context) -> dict[str, Any]:
         costs=_costs(context, speed["speeds"]),
         counts=_counts(context),
         judge=judging.figures(context),
+        measures={name: kinds.read_measures(context, found) for name, found in labels(context).items()},
         untouched={n for n, arm, seed in model_names(recipe.arms) if is_untouched(context, n, arm, seed)},
     )
     context.run.write_json("result.json", result)
@@ -97,6 +98,8 @@ def _training_s(context: Context) -> float:
 
 def _own_machine(usages: list[Usage], speed: Mapping[str, Any], usd_per_hour: float) -> float | None:
     """Dollars per 1,000 test requests at batch 64, with answers as long as the teacher's."""
+    if speed.get("examples_64") is not None:
+        return cost_per_1k_local(speed["examples_64"], usd_per_hour)
     if not usages:
         return None
     rate = requests_per_second(

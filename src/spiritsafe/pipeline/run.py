@@ -10,7 +10,7 @@ from typing import Any
 
 from spiritsafe import environment
 from spiritsafe.errors import InputError, UsageError
-from spiritsafe.pipeline import data, judging, models, outcome, parallel, traces
+from spiritsafe.pipeline import classifiers, data, judging, models, outcome, parallel, traces
 from spiritsafe.pipeline.stage import Context, Runner, Stage
 from spiritsafe.recipe import Judge, ModelAccess, Recipe
 from spiritsafe.rundir import RunDir, file_sha256
@@ -38,6 +38,10 @@ def run(
         raise UsageError(f"unknown stage: {until}", hint=f"one of {', '.join(GROUPS)}")
     verifiers.build(recipe.task.verifier)  # a bad pattern or schema stops here, before money is spent
     judging.check(recipe)
+    if recipe.student.kind == "classifier":
+        from spiritsafe.students.heads import check_classifier
+
+        check_classifier(recipe.student.model)
     with RunDir(out).locked():
         return _run(start(recipe, out, talk), until)
 
@@ -145,6 +149,7 @@ def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
         "select": recipe.select.model_dump(),
         "verifier": task.verifier.model_dump(),
         "imported": _digest(out / "imported" / MANIFEST),
+        **_kind_inputs(recipe),
     }
     judged: tuple[str, ...] = ()
     if recipe.judge is not None and judging.filters(recipe):
@@ -177,9 +182,20 @@ def _data_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
         )
 
 
+def _kind_inputs(recipe: Recipe) -> dict[str, Any]:
+    """What results of students that are not chat depend on further: fresh heads are drawn with the seed."""
+    return {} if recipe.student.kind == "chat" else {"kind": recipe.student.kind, "seed": recipe.seed}
+
+
+def _room(recipe: Recipe) -> Any:
+    """The module whose stages train and measure this kind of student."""
+    return classifiers if recipe.student.kind == "classifier" else models
+
+
 def _student_stages(recipe: Recipe) -> Iterable[Stage]:
     chosen = ("select", "summaries") if recipe.train.reasoning == "summary" else ("select",)
     student = {**recipe.student.model_dump(), **_model_inputs(recipe.student.model)}
+    verifier = recipe.task.verifier.model_dump()
     for name, arm, seed in models.model_names(recipe.arms):
         if arm.data == "none" and arm.shrink is None:
             continue
@@ -191,12 +207,14 @@ def _student_stages(recipe: Recipe) -> Iterable[Stage]:
                 "student": student,
                 "train": recipe.train.model_dump(exclude={"checkpoint_steps"}),
                 "teacher": _teacher_inputs(recipe) if arm.divergence or arm.shrink else None,
-                "verifier": recipe.task.verifier.model_dump() if arm.data == "answers" else None,
+                "verifier": verifier
+                if arm.data == "answers" or recipe.student.kind == "classifier"
+                else None,
                 "seed": recipe.seed + seed,
             },
             # Bare and worked answers come with the prompts; only teacher answers pass the selection.
             needs=chosen if arm.data == "teacher" else ("prompts",),
-            action=partial(models.train_arm, name=name, arm=arm, seed=seed),
+            action=partial(_room(recipe).train_arm, name=name, arm=arm, seed=seed),
             student=True,
         )
 
@@ -207,7 +225,12 @@ def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
     yield Stage(
         name="collect-test",
         group="evaluate",
-        inputs={"teacher": _teacher_inputs(recipe), "evaluate": measuring, **_brought(recipe, out)},
+        inputs={
+            "teacher": _teacher_inputs(recipe),
+            "evaluate": measuring,
+            **_brought(recipe, out),
+            **({"top_logprobs": recipe.collect.top_logprobs} if _kind_inputs(recipe) else {}),
+        },
         needs=("prompts",),
         action=data.collect_test_answers,
         complete=partial(data.is_complete, purpose=data.TEST),
@@ -216,9 +239,9 @@ def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
     yield Stage(
         name="evaluate-teacher",
         group="evaluate",
-        inputs={"verifier": verifier},
+        inputs={"verifier": verifier, **_kind_inputs(recipe)},
         needs=("collect-test",),
-        action=models.grade_teacher,
+        action=_room(recipe).grade_teacher,
     )
     trained, measured = [], ["evaluate-teacher"]
     for name, arm, seed in models.model_names(recipe.arms):
@@ -230,13 +253,14 @@ def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
             "verifier": verifier,
             "evaluate": measuring,
             "student": _model_inputs(recipe.student.model) if len(needs) == 1 else None,
+            **_kind_inputs(recipe),
         }
         yield Stage(
             name=f"evaluate-{name}-{seed}",
             group="evaluate",
             inputs=inputs,
             needs=tuple(needs),
-            action=partial(models.answer_test, name=name, arm=arm, seed=seed),
+            action=partial(_room(recipe).answer_test, name=name, arm=arm, seed=seed),
             student=True,
         )
         measured.append(f"evaluate-{name}-{seed}")
@@ -253,9 +277,14 @@ def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
     yield Stage(
         name="speed",
         group="evaluate",
-        inputs={"evaluate": speed, "teacher": _teacher_inputs(recipe), "arms": list(recipe.arms)},
+        inputs={
+            "evaluate": speed,
+            "teacher": _teacher_inputs(recipe),
+            "arms": list(recipe.arms),
+            **_kind_inputs(recipe),
+        },
         needs=("prompts", *trained),
-        action=models.time_models,
+        action=_room(recipe).time_models,
     )
 
 

@@ -67,6 +67,8 @@ def _models(report: Report) -> str:
     if not report.models:
         return parts.section("models", "Models", parts.note("No model has been evaluated in this run yet."))
     body = parts.model_table(report.result) + parts.note(caption(report.result, report.environment))
+    if told := parts.measures_table(report.result):
+        body += told + parts.note(words.MEASURED)
     models = ordered(report.result)
     if scores := facts.slice_table(models):
         inner = parts.slice_table(scores, [name for name, _ in models])

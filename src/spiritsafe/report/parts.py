@@ -93,7 +93,7 @@ def _model_row(name: str, model: Json) -> str:
     seeds = model.get("seeds")
     repeated = f", mean of {seeds} seeds" if isinstance(seeds, int) and seeds > 1 else ""
     data = table.trained_on(name, model) + repeated
-    speeds = [table.whole(table.speed(model, f"{k}_{b}")) for k in ("prefill", "decode") for b in (1, 64)]
+    speeds = [_speed(model, kind, batch) for kind in ("prefill", "decode") for batch in (1, 64)]
     numbers = [
         table.count(model.get("parameters")),
         table.size(model.get("bytes")),
@@ -105,6 +105,27 @@ def _model_row(name: str, model: Json) -> str:
         f'<tr><th scope="row">{text(name)}</th><td class="score">{score}</td>'
         f'<td class="text">{text(data)}</td>{cells}</tr>'
     )
+
+
+def _speed(model: Json, kind: str, batch: int) -> str:
+    """Tokens/s; texts/s of a model that sorts texts."""
+    texts = table.speed(model, f"examples_{batch}")
+    if kind == "prefill" and texts is not None:
+        return f"{table.whole(texts)} texts/s"
+    return table.whole(table.speed(model, f"{kind}_{batch}"))
+
+
+def measures_table(result: Json) -> str:
+    """What is told of models beside their score; nothing for chat students."""
+    titles, rows = table.measures(result)
+    if not rows:
+        return ""
+    head = "".join(f'<th scope="col">{text(title)}</th>' for title in titles)
+    body = "".join(
+        f'<tr><th scope="row">{text(row[0])}</th>{"".join(f"<td>{text(cell)}</td>" for cell in row[1:])}</tr>'
+        for row in rows
+    )
+    return _scrolling(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
 
 def slice_table(scores: Mapping[str, Mapping[str, Json]], models: Sequence[str]) -> str:

@@ -121,10 +121,51 @@ def interval_cell(name: str, model: Json) -> str:
     return interval(model.get("task_score"))
 
 
+MEASURES: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "accuracy": ("Accuracy", percent),
+    "macro_f1": ("Macro-F1", percent),
+    "ece": ("Calibration error", lambda value: f"{value:.3f}" if is_number(value) else NOTHING),
+    "brier": ("Brier score", lambda value: f"{value:.3f}" if is_number(value) else NOTHING),
+    "field_f1_micro": ("F1 over all fields", percent),
+    "exact": ("All fields right", percent),
+    "valid_json": ("Valid JSON", percent),
+    "valid_schema": ("In the schema", percent),
+}
+"""Title and form of what may be told beside the task score, by its key in `measures`."""
+
+
+def measures(result: Json) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows (model, n, values) of what is told beside the task score; empty for chat students."""
+    told = [(name, model["measures"]) for name, model in ordered(result) if model.get("measures")]
+    keys = [key for key in MEASURES if any(key in found for _, found in told)]
+    rows = [
+        [name, whole(found.get("n")), *(MEASURES[key][1](found.get(key)) for key in keys)]
+        for name, found in told
+    ]
+    return ["Model", "n", *(MEASURES[key][0] for key in keys)], rows
+
+
+def notes(result: Json) -> list[str]:
+    """The same as lines for a terminal."""
+    titles, rows = measures(result)
+    return [
+        f"{row[0]}: {', '.join(f'{t} {v}' for t, v in zip(titles[2:], row[2:], strict=True))} (n = {row[1]})"
+        for row in rows
+    ]
+
+
+def texts_per_second(model: Json) -> str:
+    """Speed of a model that sorts texts and writes none, batch 1 / 64."""
+    both = [whole(speed(model, f"examples_{batch}")) for batch in (1, 64)]
+    return NOTHING if both == [NOTHING, NOTHING] else f"{both[0]} / {both[1]} texts/s"
+
+
 def _speeds(kind: str) -> Callable[[str, Json], str]:
     def cell(name: str, model: Json) -> str:
         both = [whole(speed(model, f"{kind}_{batch}")) for batch in (1, 64)]
-        return NOTHING if both == [NOTHING, NOTHING] else " / ".join(both)
+        if both == [NOTHING, NOTHING]:
+            return texts_per_second(model) if kind == "prefill" else NOTHING
+        return " / ".join(both)
 
     return cell
 
@@ -179,7 +220,8 @@ def caption(result: Json, environment: Json | None = None) -> str:
 def terminal(result: Json, environment: Json | None = None) -> Table:
     """The table for a terminal; nothing in it depends on colour."""
     columns = tuple(column for column in COLUMNS if column.title != "trained on")
-    table = Table(caption=caption(result, environment), caption_justify="left", box=None, pad_edge=False)
+    below = "\n".join([caption(result, environment), *notes(result)])
+    table = Table(caption=below, caption_justify="left", box=None, pad_edge=False)
     for column in columns:
         table.add_column(column.title, justify="right" if column.numeric else "left", vertical="bottom")
     for row in rows(result, columns):
@@ -194,4 +236,8 @@ def markdown(result: Json, environment: Json | None = None) -> str:
         "|" + "|".join("---:" if column.numeric else "---" for column in COLUMNS) + "|",
         *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows(result)),
     ]
-    return "\n".join(lines) + f"\n\n{caption(result, environment)}\n"
+    return (
+        "\n".join(lines)
+        + "".join(f"\n\n{line}" for line in (caption(result, environment), *notes(result)))
+        + "\n"
+    )

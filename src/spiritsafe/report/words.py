@@ -7,6 +7,12 @@ from collections.abc import Sequence
 from spiritsafe.report.model import Report
 from spiritsafe.report.table import Json, count, dollars, is_number, percent, problems, whole
 
+MEASURED = (
+    "Beside the task score, on the standard test. Calibration error: distance of the probability of the "
+    "answer from the share of right answers, over 15 bins of equal width. Brier score: squared distance of "
+    "the probabilities from the truth, 0 to 2. A model whose probabilities are unknown has neither. A JSON "
+    "answer is in the schema where it can be used as it is."
+)
 KINDS = {
     "won": "Student and teacher right, baseline wrong",
     "lost": "Teacher right, student wrong",
@@ -20,6 +26,9 @@ REASONS = {
     "wrong_answer": "wrong answer",
     "no_answer": "no answer was collected",
     "no_number": "no number found in the answer",
+    "no_label": "none of the labels in the answer",
+    "no_json": "no JSON in the answer",
+    "schema_mismatch": "JSON that does not satisfy the schema",
     "cut_off": "cut off at max_tokens",
 }
 

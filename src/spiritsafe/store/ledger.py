@@ -25,7 +25,7 @@ from pathlib import Path
 from spiritsafe.costs.economics import Bound
 from spiritsafe.errors import BudgetReached, SpiritSafeError, TeacherError
 from spiritsafe.recipe import Budget
-from spiritsafe.records import Failure, Reply, Request, Sample
+from spiritsafe.records import Failure, Reply, Request, Sample, TopK
 from spiritsafe.store import rows
 from spiritsafe.store.batches import Batches
 from spiritsafe.store.database import Database
@@ -56,7 +56,7 @@ SAMPLES = """SELECT request_hash, prompt_id, request,
     CASE WHEN batch IS NULL THEN channel ELSE 'batch' END, reply, spent_pico, accepted, reject_reason,
     settled_at FROM purposes JOIN requests USING (request_hash)
     WHERE purpose = ? AND state IN ('settled', 'rejected') ORDER BY request_hash, prompt_id"""
-LATENCIES = """SELECT DISTINCT request_hash, reply FROM purposes JOIN requests USING (request_hash)
+REPLIES = """SELECT DISTINCT request_hash, reply FROM purposes JOIN requests USING (request_hash)
     WHERE purpose = ? AND state IN ('settled', 'rejected')"""
 OF_PURPOSE = "request_hash IN (SELECT request_hash FROM purposes WHERE purpose = ?)"
 
@@ -134,7 +134,12 @@ class Ledger:
 
     def latencies(self, purpose: str) -> dict[str, float]:
         """Seconds that each settled answer of a purpose took, by request hash."""
-        return {row[0]: float(json.loads(row[1])["latency_s"]) for row in self._db.run(LATENCIES, (purpose,))}
+        return {row[0]: float(json.loads(row[1])["latency_s"]) for row in self._db.run(REPLIES, (purpose,))}
+
+    def top_logprobs(self, purpose: str) -> dict[str, TopK]:
+        """Alternatives to the tokens of each settled answer of a purpose, where the server sent them."""
+        found = ((key, json.loads(reply)["top_logprobs"]) for key, reply in self._db.run(REPLIES, (purpose,)))
+        return {key: TopK.from_json(value) for key, value in found if value}
 
     def verify(self) -> list[str]:
         """Problems of the file, one line each: damage that SQLite sees, requests without their hash."""

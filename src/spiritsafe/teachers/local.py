@@ -66,7 +66,7 @@ def load_pretrained(
     transformers, MissingExtra when a library for its weights is not installed.
     """
     place = pick_device(device)
-    with quiet(), _load_errors(model):
+    with quiet(), load_errors(model):
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
         extra = _loading(config, place, dtype, quantization)
         loaded, info = AutoModelForCausalLM.from_pretrained(
@@ -105,7 +105,8 @@ def _loading(
 
 
 @contextlib.contextmanager
-def _load_errors(model: str) -> Iterator[None]:
+def load_errors(model: str) -> Iterator[None]:
+    """What goes wrong while a model is loaded, as one line with its cure."""
     try:
         yield
     except ImportError as error:

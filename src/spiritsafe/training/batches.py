@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,21 @@ class Example:
     completion: str
     reasoning: str | None = None
     """What the teacher thought before it answered."""
+
+
+class Trained(Protocol):
+    """What is needed of a row to plan a training: any student's."""
+
+    @property
+    def length(self) -> int:
+        """Tokens passed through the model."""
+
+    @property
+    def loss_tokens(self) -> int:
+        """By how much it counts in the mean of a step's loss."""
+
+
+RowT = TypeVar("RowT", bound=Trained)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +76,7 @@ def tokenize(examples: Sequence[Example], tokenizer: Any, end: int, max_length: 
     return rows, len(examples) - len(rows)
 
 
-def plan_steps(rows: Sequence[Row], *, tokens: int, batch_tokens: int, seed: int) -> list[list[int]]:
+def plan_steps(rows: Sequence[Trained], *, tokens: int, batch_tokens: int, seed: int) -> list[list[int]]:
     """Which rows each optimiser step takes, over as many reshuffled epochs as fit into `tokens`.
 
     The whole order is known before the first step: a resumed run needs only the number of the step.
@@ -85,14 +100,14 @@ def plan_steps(rows: Sequence[Row], *, tokens: int, batch_tokens: int, seed: int
 
 
 def group(
-    rows: Sequence[Row], micro_batch_tokens: int, ranks: int = 1, *, packed: bool = False
-) -> list[list[Row]]:
+    rows: Sequence[RowT], micro_batch_tokens: int, ranks: int = 1, *, packed: bool = False
+) -> list[list[RowT]]:
     """Cut one step into forward passes of similar length, at most `micro_batch_tokens` with padding each.
 
     The number of passes is a multiple of `ranks` (empty ones are added), so that all ranks do the same
     number of them. How the step is cut changes no loss and no gradient beyond rounding.
     """
-    groups: list[list[Row]] = []
+    groups: list[list[RowT]] = []
     for row in sorted(rows, key=lambda row: row.length, reverse=True):
         if groups and _size([*groups[-1], row], packed) <= micro_batch_tokens:
             groups[-1].append(row)
@@ -101,7 +116,7 @@ def group(
     return groups + [[] for _ in range(-len(groups) % ranks)]
 
 
-def _size(group: Sequence[Row], packed: bool) -> int:
+def _size(group: Sequence[Trained], packed: bool) -> int:
     """Tokens of a forward pass; the first row of a group is its longest, hence its width."""
     return sum(row.length for row in group) if packed else len(group) * group[0].length
 

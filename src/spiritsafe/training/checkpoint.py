@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -16,13 +15,12 @@ from spiritsafe.errors import CorruptData, SpiritSafeError
 from spiritsafe.recipe import DivergenceTerm, Train
 from spiritsafe.records import content_hash
 from spiritsafe.rundir import sync_directory
-from spiritsafe.students.templates import Row
 from spiritsafe.teachers.local import quiet
 
 
 def run_key(
     model: Any,
-    rows: Sequence[Row],
+    rows: Sequence[object],
     settings: Train,
     seed: int,
     divergence: DivergenceTerm | None = None,
@@ -31,7 +29,7 @@ def run_key(
     """Identity of a training: what must be the same for a checkpoint to be continued."""
     data = hashlib.sha256()
     for row in rows:
-        data.update(json.dumps([row.start, *row.ids]).encode())
+        data.update(repr(row).encode())  # rows are frozen: all of their values stand in it
     return content_hash(
         "spiritsafe-training-1",
         {

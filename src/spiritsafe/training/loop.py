@@ -24,7 +24,7 @@ from spiritsafe.students.adapters import has_adapter, merge, trained_state
 from spiritsafe.students.templates import Row, end_of_turn
 from spiritsafe.teachers.local import LocalModel, is_quantized
 from spiritsafe.training import checkpoint
-from spiritsafe.training.batches import Example, group, plan_steps, to_batch, tokenize
+from spiritsafe.training.batches import Example, Trained, group, plan_steps, to_batch, tokenize
 from spiritsafe.training.checkpoint import save_model
 from spiritsafe.training.step import (
     AtPositions,
@@ -48,7 +48,7 @@ Log = Callable[..., None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainReport(Record):
-    """What a training did; losses are cross-entropies in nats per token that counts."""
+    """What a training did; losses are cross-entropies in nats per token that counts, or per labelled text."""
 
     steps: int
     tokens: int
@@ -68,7 +68,7 @@ class TrainReport(Record):
 
 
 @dataclass(slots=True)
-class _Progress:
+class Progress:
     """The part of a run's state that is not in the model or the optimiser."""
 
     step: int = 0
@@ -99,7 +99,7 @@ def train(
     Raises InputError when no example fits or teacher and student differ in tokens, SpiritSafeError when
     the loss is not finite.
     """
-    log = log or _silent
+    log = log or silent
     end = end_of_turn(model, tokenizer)
     limit = min(settings.max_length, _context(model))
     rows, dropped = tokenize(examples, tokenizer, end, limit)
@@ -112,6 +112,30 @@ def train(
     if settings.packing:
         check_packing(stepper, rows)
     steps = plan_steps(rows, tokens=settings.tokens, batch_tokens=settings.batch_tokens, seed=seed)
+    validate = (lambda: _validate(stepper, held_out, settings)) if held_out else None
+    state = take_steps(
+        stepper, rows, steps, key=key, directory=directory, validate=validate, log=log, progress=progress
+    )
+    _finish(directory, stepper, model, tokenizer, end)
+    return make_report(state, steps, rows, dropped)
+
+
+def take_steps(
+    stepper: Stepper,
+    rows: Sequence[Trained],
+    steps: Sequence[Sequence[int]],
+    *,
+    key: str,
+    directory: Path,
+    validate: Callable[[], float] | None,
+    log: Log,
+    progress: Callable[[int, int], None] | None,
+) -> Progress:
+    """Take the steps that are not taken yet: of any student, from its checkpoint if there is one.
+
+    `key` names the training (`checkpoint.run_key`); `validate` measures the loss on what is held out.
+    """
+    settings = stepper.settings
     state = _resume(directory, key, stepper, log)
     tokens = list(accumulate(sum(rows[i].length for i in step) for step in steps))
     log_every = max(1, len(steps) // LOGGED_STEPS)
@@ -123,20 +147,19 @@ def train(
         state.losses.append(result.cross_entropy / result.loss_tokens)
         if state.step % log_every == 0 or state.step == len(steps):
             log(**_train_row(state, tokens[state.step - 1], result, rate))
-        if held_out and _is_validation_step(state.step, len(steps)):
-            state.validation_loss = _validate(stepper, held_out, settings)
+        if validate and _is_validation_step(state.step, len(steps)):
+            state.validation_loss = validate()
             log(kind="validation", step=state.step, loss=state.validation_loss)
         state.seconds += time.perf_counter() - started
         if state.step % settings.checkpoint_steps == 0 or state.step == len(steps):
             _save(directory, key, stepper, state)
         if progress:
             progress(tokens[state.step - 1], tokens[-1])
-
-    _finish(directory, stepper, model, tokenizer, end)
-    return _report(state, steps, rows, dropped)
+    return state
 
 
-def _silent(**_row: object) -> None: ...
+def silent(**_row: object) -> None:
+    """A log that keeps nothing."""
 
 
 def _context(model: Any) -> int:
@@ -196,25 +219,25 @@ def _state_file(directory: Path) -> Path:
     return directory / "checkpoint" / "state.pt"
 
 
-def _resume(directory: Path, key: str, stepper: Stepper, log: Log) -> _Progress:
+def _resume(directory: Path, key: str, stepper: Stepper, log: Log) -> Progress:
     """Continue a checkpoint of the same training; another one is reported and left out."""
     found = checkpoint.load_state(_state_file(directory))
     if found is None:
-        return _Progress()
+        return Progress()
     if found["key"] != key:
         log(kind="checkpoint", event="ignored", step=found["progress"]["step"], reason="other training")
-        return _Progress()
+        return Progress()
     model = stepper.accelerator.unwrap_model(stepper.student).model
     model.load_state_dict(found["model"], strict=not has_adapter(model))
     stepper.optimizer.load_state_dict(found["optimizer"])
     torch.set_rng_state(found["rng"])
-    state = _Progress(**found["progress"])
+    state = Progress(**found["progress"])
     state.resumed_at = state.step
     log(kind="checkpoint", event="resumed", step=state.step)
     return state
 
 
-def _save(directory: Path, key: str, stepper: Stepper, state: _Progress) -> None:
+def _save(directory: Path, key: str, stepper: Stepper, state: Progress) -> None:
     if not stepper.accelerator.is_main_process:
         return
     checkpoint.save_state(
@@ -247,7 +270,7 @@ def _validate(stepper: Stepper, rows: Sequence[Row], settings: Train) -> float:
     return total / sum(row.loss_tokens for row in rows)
 
 
-def _train_row(state: _Progress, tokens: int, result: StepResult, rate: float) -> dict[str, Any]:
+def _train_row(state: Progress, tokens: int, result: StepResult, rate: float) -> dict[str, Any]:
     row: dict[str, Any] = {
         "kind": "train",
         "step": state.step,
@@ -276,7 +299,10 @@ def _finish(directory: Path, stepper: Stepper, model: Any, tokenizer: Any, end: 
     stepper.accelerator.wait_for_everyone()
 
 
-def _report(state: _Progress, steps: list[list[int]], rows: Sequence[Row], dropped: int) -> TrainReport:
+def make_report(
+    state: Progress, steps: Sequence[Sequence[int]], rows: Sequence[Trained], dropped: int
+) -> TrainReport:
+    """What a finished training did."""
     tail = state.losses[-max(1, len(steps) // 10) :]
     return TrainReport(
         steps=len(steps),

@@ -73,7 +73,10 @@ class StepResult:
 
 @dataclass(slots=True)
 class Stepper:
-    """What a step needs: the wrapped student, its optimiser, and the teacher if there is one."""
+    """What a step needs: the wrapped student, its optimiser, and the teacher if there is one.
+
+    A subclass for rows of another kind has its own `batch` and `losses`.
+    """
 
     accelerator: Accelerator
     student: Any
@@ -82,7 +85,7 @@ class Stepper:
     term: DivergenceTerm | None = None
     teacher: AtPositions | None = None
 
-    def step(self, rows: Sequence[Row], learning_rate: float) -> StepResult:
+    def step(self, rows: Sequence[Any], learning_rate: float) -> StepResult:
         """Gradient over all rows of the step, clipped, and one update.
 
         Raises SpiritSafeError when the objective is not finite; the weights are then untouched.
@@ -103,19 +106,19 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         return StepResult(entropy, apart, objective, loss_tokens)
 
-    def _my_groups(self, rows: Sequence[Row]) -> list[list[Row]]:
+    def _my_groups(self, rows: Sequence[Any]) -> list[list[Any]]:
         ranks = self.accelerator.num_processes
         groups = group(rows, self._micro_batch_tokens(), ranks, packed=self.settings.packing)
         return groups[self.accelerator.process_index :: ranks]
 
-    def batch(self, rows: Sequence[Row]) -> Batch:
+    def batch(self, rows: Sequence[Any]) -> Any:
         """The tensors of one forward pass on this rank's device."""
         return to_batch(rows, self.accelerator.device, packed=self.settings.packing)
 
     def _micro_batch_tokens(self) -> int:
         return self.settings.pass_tokens(on_cpu=self.accelerator.device.type == "cpu")
 
-    def _backward(self, groups: list[list[Row]], loss_tokens: int) -> torch.Tensor:
+    def _backward(self, groups: list[list[Any]], loss_tokens: int) -> torch.Tensor:
         sums = torch.zeros(3, dtype=torch.float64, device=self._sum_device())
         for i, rows in enumerate(groups):
             last = i == len(groups) - 1
@@ -131,9 +134,9 @@ class Stepper:
         device = self.accelerator.device
         return torch.device("cpu") if device.type == "mps" else device
 
-    def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def losses(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Sums over a batch, in nats: cross-entropy, divergence, objective."""
-        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self._half()):
+        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.half()):
             logits_NV = self.student(*batch.inputs)
             teacher_NV = self._teacher_logits(batch)
         # An empty batch has no token to take a mean of; a sum of nothing is 0 and keeps the graph.
@@ -160,7 +163,7 @@ class Stepper:
             logits: torch.Tensor = self.teacher(*batch.inputs)
         return logits
 
-    def _half(self) -> bool:
+    def half(self) -> bool:
         """bfloat16 where it pays: on CUDA. On CPU autocast measured 0.7 of the speed of float32."""
         chosen = self.settings.precision
         return chosen == "bfloat16" or (chosen == "auto" and self.accelerator.device.type == "cuda")
