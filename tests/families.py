@@ -106,7 +106,15 @@ FAMILIES = {
             "<bos>",
             {"head_dim": 8, "sliding_window": 64},
         ),
-        Family("r1", "Qwen2", R1, "<eos>", ("<bos>", "<eos>", "<|user|>", "<|assistant|>"), "<eos>", "<bos>"),
+        Family(
+            "r1",
+            "Qwen2",
+            R1,
+            "<eos>",
+            ("<|endoftext|>", "<bos>", "<eos>", "<|user|>", "<|assistant|>"),
+            "<eos>",
+            "<bos>",
+        ),
     )
 }
 

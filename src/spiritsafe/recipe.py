@@ -310,6 +310,11 @@ class Evaluate(Section):
 
     max_tokens: Positive = 512
     batch_size: Positive = 256
+    thinking_tokens: Positive | None = None
+    """Thinking budget of local models: reasoning is closed after so many tokens, and the answer follows."""
+    votes: Positive = 1
+    """Answers drawn per test prompt, the commonest one counts (Wang et al. 2022); 1 is one greedy answer."""
+    vote_temperature: Annotated[float, Field(gt=0, le=2)] = 0.7
     speed: bool = True
     """Measure prefill and decode tokens/s of local models."""
     speed_tokens: Positive = 64

@@ -4,7 +4,7 @@ import pytest
 
 from spiritsafe import recipe
 from spiritsafe.errors import CorruptData
-from spiritsafe.evaluate.grade import Graded, answer, grade_replies, read_graded
+from spiritsafe.evaluate.grade import Graded, answer, grade_replies, majority, read_graded
 from spiritsafe.records import Message, Prompt, Reply
 
 NUMERIC = recipe.Verifier(kind="numeric")
@@ -28,7 +28,7 @@ class Doubler:
     def __init__(self, dies_in_call=None):
         self.calls, self.dies_in_call = [], dies_in_call
 
-    def generate(self, requests):
+    def generate(self, requests, *, thinking_tokens=None):
         if len(self.calls) == self.dies_in_call:
             raise KeyboardInterrupt
         self.calls.append([request.prompt_id for request in requests])
@@ -146,3 +146,16 @@ def test_rows_without_a_score_are_read_as_right_or_wrong(tmp_path):
     path.write_text(json.dumps({**rows[0].to_json(), "score": 1.5}) + "\n")
     with pytest.raises(CorruptData, match=r"teacher\.jsonl"):
         read_graded(path)
+
+
+@pytest.mark.parametrize(
+    ("texts", "place"),
+    [
+        (["#### 1", "#### 2", "so 2"], 1),
+        (["none", "#### 2", "none either"], 1),  # what holds no answer has no vote
+        (["#### 1", "#### 2"], 0),
+        (["no", "nothing"], 0),
+    ],
+)
+def test_the_commonest_answer_wins(texts, place):
+    assert majority(texts, recipe.Verifier(kind="numeric")) == place

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.families import save_family
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 from transformers import GenerationConfig
 
@@ -176,3 +177,22 @@ def test_no_chat_template(tmp_path: Path) -> None:
     tokenizer.chat_template = None
     with pytest.raises(TeacherError, match="no chat template"):
         LocalModel(tiny_model(), tokenizer).generate([request("a")])
+
+
+def test_reasoning_is_apart_and_ends_with_its_budget(tmp_path: Path) -> None:
+    """The prompt of this family opens the reasoning; a random model never closes it by itself."""
+    local = LocalModel.load(str(save_family("r1", tmp_path / "m")))
+    request = Request(
+        prompt_id="a",
+        messages=({"role": "user", "content": "2 + 2?"},),
+        teacher="t",
+        sampling=Sampling(max_tokens=40, temperature=1.0),
+    )
+    (free,) = local.generate([request])
+    assert (free.text, free.finish_reason) == ("", "length")
+    assert free.reasoning
+    (short,) = local.generate([request], thinking_tokens=5)
+    assert short.text
+    closed = short.usage.output_tokens - len(local.tokenizer(short.text)["input_ids"])
+    assert closed <= 5 + len(local.tokenizer("\n</think>\n\n")["input_ids"]) + 1
+    assert free.reasoning.startswith(short.reasoning)

@@ -169,3 +169,17 @@ def test_golden_losses() -> None:
     """A refactor reproduces these; a change of numbers writes them anew with toy.py and says why."""
     golden = json.loads(GOLDEN.read_text())
     assert golden_losses() == pytest.approx(golden["losses"], rel=1e-4)
+
+
+def test_tokens_that_the_model_does_not_embed_are_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match="the data has token 2.. the model embeds 100 tokens".replace("..", r"\d\d,")
+    ):
+        train(
+            tiny_model(vocab=100),
+            tiny_tokenizer(),
+            examples(3),
+            Train(**SETTINGS),
+            seed=0,
+            directory=tmp_path,
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 from spiritsafe import recipe
 from spiritsafe.errors import CorruptData
 from spiritsafe.records import Prompt, Record, Reply, Request, Sampling, canonical_json, content_hash
-from spiritsafe.tasks.verifiers import UNVERIFIED, Judge, build, checked_score
+from spiritsafe.tasks.verifiers import UNVERIFIED, Judge, answer_key, build, checked_score
 
 KEY = "evaluation_key"
 NO_ANSWER, CUT_OFF = "no_answer", "cut_off"
@@ -26,8 +27,8 @@ NO_ANSWER, CUT_OFF = "no_answer", "cut_off"
 class Answers(Protocol):
     """What is needed of a model here; `teachers.local.LocalModel` has it."""
 
-    def generate(self, requests: Sequence[Request]) -> list[Reply]:
-        """One reply for each request, in the same order."""
+    def generate(self, requests: Sequence[Request], *, thinking_tokens: int | None = None) -> list[Reply]:
+        """One reply for each request, in the same order; reasoning ends after `thinking_tokens`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +62,7 @@ def answer(
     key: str,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Graded]:
-    """Greedy answers of a model to the prompts of every slice, judged; kept in `path` as they come.
+    """A model's answers to the prompts of every slice, judged; kept in `path` as they come.
 
     `key` names the model: a file made with another key, other prompts or other settings is begun anew.
     """
@@ -72,7 +73,7 @@ def answer(
     with open(path, "ab") as file:
         for start in range(len(done), len(wanted), settings.batch_size):
             chunk = wanted[start : start + settings.batch_size]
-            rows = _answer_chunk(model, chunk, settings.max_tokens, judge)
+            rows = _answer_chunk(model, chunk, settings, verifier, judge)
             file.write("".join(canonical_json(row.to_json()) + "\n" for row in rows).encode())
             file.flush()
             os.fsync(file.fileno())
@@ -124,6 +125,7 @@ def _header(
         "prompts": [[name, prompt.to_json()] for name, prompt in wanted],
         "max_tokens": settings.max_tokens,
         "batch_size": settings.batch_size,
+        "drawn": [settings.thinking_tokens, settings.votes, settings.votes > 1 and settings.vote_temperature],
         "verifier": verifier.model_dump(mode="json"),
     }
     return (canonical_json({KEY: content_hash("spiritsafe-evaluation-1", made_for)}) + "\n").encode()
@@ -161,19 +163,42 @@ def _whole_lines(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
     return rows, ends
 
 
+def answer_sampling(settings: recipe.Evaluate) -> Sampling:
+    """How a test answer is drawn: greedily, or at a temperature where several answers vote."""
+    temperature = 0.0 if settings.votes == 1 else settings.vote_temperature
+    return Sampling(temperature=temperature, max_tokens=settings.max_tokens)
+
+
+def majority(texts: Sequence[str], verifier: recipe.Verifier) -> int:
+    """Place of the first text with the commonest answer; texts without an answer have no vote.
+
+    Self-consistency (Wang et al. 2022, arXiv 2203.11171); of two equally common answers the earlier wins.
+    """
+    keys = [answer_key(verifier, text) for text in texts]
+    votes = Counter(key for key in keys if key is not None)
+    return keys.index(votes.most_common(1)[0][0]) if votes else 0
+
+
 def _answer_chunk(
-    model: Answers, chunk: Sequence[tuple[str, Prompt]], max_tokens: int, judge: Judge
+    model: Answers,
+    chunk: Sequence[tuple[str, Prompt]],
+    settings: recipe.Evaluate,
+    verifier: recipe.Verifier,
+    judge: Judge,
 ) -> list[Graded]:
-    sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
+    sampling, n = answer_sampling(settings), settings.votes
     requests = [
-        Request(prompt_id=p.prompt_id, messages=p.messages, teacher="evaluation", sampling=sampling)
+        Request(prompt_id=p.prompt_id, messages=p.messages, teacher="evaluation", sampling=sampling, index=i)
         for _, p in chunk
+        for i in range(n)
     ]
-    replies = model.generate(requests)
-    return [
-        _grade(name, prompt, reply.text, judge, cut_off=reply.finish_reason == "length")
-        for (name, prompt), reply in zip(chunk, replies, strict=True)
-    ]
+    replies = model.generate(requests, thinking_tokens=settings.thinking_tokens)
+    rows = []
+    for place, (name, prompt) in enumerate(chunk):
+        drawn = replies[place * n : (place + 1) * n]
+        reply = drawn[majority([r.text for r in drawn], verifier)]
+        rows.append(_grade(name, prompt, reply.text, judge, cut_off=reply.finish_reason == "length"))
+    return rows
 
 
 def _grade(name: str, prompt: Prompt, text: str | None, judge: Judge, *, cut_off: bool = False) -> Graded:

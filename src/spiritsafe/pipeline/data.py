@@ -14,6 +14,7 @@ from spiritsafe.collect.labels import targets
 from spiritsafe.collect.select import Selection, select
 from spiritsafe.costs.prices import batch_price, price_of
 from spiritsafe.errors import InputError
+from spiritsafe.evaluate.grade import answer_sampling
 from spiritsafe.pipeline import kinds
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.recipe import ModelAccess, Recipe
@@ -96,12 +97,15 @@ def drawing(recipe: Recipe) -> Sampling:
 
 
 def collect_test_answers(context: Context) -> Iterable[Path]:
-    """The teacher's greedy answers to the evaluation prompts: test_samples/ shards."""
+    """The teacher's answers to the evaluation prompts: test_samples/ shards."""
     prompts = [prompt for slice_ in test_prompts(context).values() for prompt in slice_]
+    settings = context.recipe.evaluate
     top = context.recipe.collect.top_logprobs if context.recipe.student.kind == "classifier" else 0
-    sampling = Sampling(max_tokens=context.recipe.evaluate.max_tokens, top_logprobs=top)
-    asked = context.recipe.teacher.is_asked
-    samples = ask(context, prompts, sampling, TEST) if asked else _imported_test_answers(context, prompts)
+    sampling = replace(answer_sampling(settings), top_logprobs=top)
+    if context.recipe.teacher.is_asked:
+        samples = ask(context, prompts, sampling, TEST, settings.votes)
+    else:
+        samples = _imported_test_answers(context, prompts)
     return write_shards(samples, context.run.file("test_samples", "manifest.json").parent)
 
 

@@ -22,6 +22,7 @@ from spiritsafe.teachers.folders import resolve_model
 if TYPE_CHECKING:
     from spiritsafe.evaluate.measures import Shares
     from spiritsafe.evaluate.speed import Speed, Timed
+    from spiritsafe.teachers.local import LocalModel
     from spiritsafe.training.batches import Example
 
 
@@ -182,15 +183,19 @@ def grade_teacher(context: Context, shares: Shares | None = None) -> Iterable[Pa
 
     `shares` are its probabilities of labels, where it sorts texts.
     """
-    from spiritsafe.evaluate.grade import grade_replies
+    from spiritsafe.evaluate.grade import grade_replies, majority
 
-    texts = {s.prompt_id: s.text for s in read_shards(context.run.path / "test_samples")}
-    if not texts and not context.recipe.teacher.is_asked:
+    verifier = context.recipe.task.verifier
+    drawn: dict[str, list[str]] = {}
+    for sample in sorted(read_shards(context.run.path / "test_samples"), key=lambda s: s.index):
+        drawn.setdefault(sample.prompt_id, []).append(sample.text)
+    if not drawn and not context.recipe.teacher.is_asked:
         (context.run.path / "evaluation/teacher.jsonl").unlink(missing_ok=True)
         context.talk.note("no teacher is asked: its row is left out, and so is the share of the gap closed")
         return
+    texts = {prompt_id: answers[majority(answers, verifier)] for prompt_id, answers in drawn.items()}
     slices = data.test_prompts(context)
-    graded = grade_replies(slices, texts, context.recipe.task.verifier)
+    graded = grade_replies(slices, texts, verifier)
     yield context.run.write_lines("evaluation/teacher.jsonl", (row.to_json() for row in graded))
     yield from kinds.write_measures(context, "teacher", graded, slices["test"], shares or {})
 
@@ -198,7 +203,6 @@ def grade_teacher(context: Context, shares: Shares | None = None) -> Iterable[Pa
 def answer_test(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Path]:
     """Let one student answer the test prompts: evaluation/<arm>-<seed>.jsonl."""
     from spiritsafe.evaluate.grade import answer
-    from spiritsafe.teachers.local import LocalModel
 
     label, folder = f"{name}-{seed}", student_folder(context, name, arm, seed)
     path = context.run.file("evaluation", f"{label}.jsonl")
@@ -206,7 +210,7 @@ def answer_test(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Pa
         return
     slices = data.test_prompts(context)
     graded = answer(
-        LocalModel.load(folder),
+        _as_asked(context, folder),
         slices,
         context.recipe.evaluate,
         context.recipe.task.verifier,
@@ -218,6 +222,18 @@ def answer_test(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Pa
     yield from kinds.write_measures(context, label, graded, slices["test"], {})
 
 
+def _as_asked(context: Context, folder: str) -> LocalModel:
+    """A model as it is asked: the untouched checkpoint with the template that its students got."""
+    from spiritsafe.students.templates import fit_template
+    from spiritsafe.teachers.local import LocalModel
+
+    local, recipe = LocalModel.load(folder), context.recipe
+    if folder == resolve_model(recipe.student.model):
+        reasoning = recipe.train.reasoning != "drop"
+        fit_template(local.tokenizer, template=recipe.student.chat_template, reasoning=reasoning)
+    return local
+
+
 def local_teacher(context: Context) -> str | None:
     """The teacher's folder or repository when it runs in this process, else None."""
     teacher = context.recipe.teacher
@@ -227,9 +243,8 @@ def local_teacher(context: Context) -> str | None:
 def time_models(context: Context) -> Iterable[Path]:
     """Prefill and decode speed of all local models in one run: evaluation/speed.json."""
     from spiritsafe.evaluate.speed import measure
-    from spiritsafe.teachers.local import LocalModel
 
-    students = {name: LocalModel.load(folder) for name, folder in folders_of(context).items()}
+    students = {name: _as_asked(context, folder) for name, folder in folders_of(context).items()}
     yield write_speeds(context, {**teacher_model(context), **students}, measure)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from spiritsafe import environment
 from spiritsafe.errors import InputError, UsageError
+from spiritsafe.evaluate.grade import answer_sampling
 from spiritsafe.pipeline import classifiers, data, judging, models, outcome, parallel, traces
 from spiritsafe.pipeline.stage import Context, Runner, Stage
 from spiritsafe.recipe import Judge, ModelAccess, Recipe
@@ -220,14 +221,20 @@ def _student_stages(recipe: Recipe) -> Iterable[Stage]:
 
 
 def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
-    measuring = recipe.evaluate.model_dump(include={"max_tokens"})
+    drawn = {**answer_sampling(recipe.evaluate).to_json(), "votes": recipe.evaluate.votes}
+    measuring = {**drawn, "thinking_tokens": recipe.evaluate.thinking_tokens}
+    untouched = {
+        **_model_inputs(recipe.student.model),
+        "chat_template": recipe.student.chat_template,
+        "reasoning": recipe.train.reasoning != "drop",
+    }
     verifier = recipe.task.verifier.model_dump()
     yield Stage(
         name="collect-test",
         group="evaluate",
         inputs={
             "teacher": _teacher_inputs(recipe),
-            "evaluate": measuring,
+            "evaluate": drawn,
             **_brought(recipe, out),
             **({"top_logprobs": recipe.collect.top_logprobs} if _kind_inputs(recipe) else {}),
         },
@@ -252,7 +259,7 @@ def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
         inputs = {
             "verifier": verifier,
             "evaluate": measuring,
-            "student": _model_inputs(recipe.student.model) if len(needs) == 1 else None,
+            "student": untouched if len(needs) == 1 else None,
             **_kind_inputs(recipe),
         }
         yield Stage(

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from spiritsafe import recipe
-from spiritsafe.errors import InputError
 from spiritsafe.students.adapters import kind_for, quantization
 from spiritsafe.students.templates import fit_template
 from spiritsafe.teachers.folders import check_trainable, resolve_model
@@ -22,7 +21,7 @@ def load_student(
 
     Weights that are trained are float32, because the optimiser's updates are smaller than bfloat16 can
     hold; those frozen under an adapter (`adapter`) are bfloat16 on CUDA. Raises TeacherError or InputError
-    when the model is missing, damaged, has no chat template, or fewer embeddings than tokens.
+    when the model is missing, damaged or has no chat template.
     """
     model, tokenizer = load_pretrained(
         resolve_model(settings.model),
@@ -35,15 +34,4 @@ def load_student(
         model = model.to(torch.bfloat16) if settings.adapter != "qlora" else model
     fit_template(tokenizer, template=settings.chat_template, reasoning=reasoning)
     render(tokenizer, [{"role": "user", "content": "."}])
-    check_vocabulary(model, tokenizer)
     return model, tokenizer
-
-
-def check_vocabulary(model: Any, tokenizer: Any) -> None:
-    """Raise InputError where the tokenizer has tokens for which the model has no embedding."""
-    rows = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > rows:
-        raise InputError(
-            f"{tokenizer.name_or_path}: the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}",
-            hint="tokenizer and weights belong to different checkpoints; download both again",
-        )

@@ -23,6 +23,7 @@ from transformers.cache_utils import DynamicLayer
 
 from spiritsafe.errors import TeacherError
 from spiritsafe.records import Sampling
+from spiritsafe.thinking import tags_of
 
 COMPACT_SHARE = 8
 """Finished rows leave once they are 1/8 of the batch: one copy of the cache then pays within a few steps."""
@@ -78,6 +79,10 @@ class Row:
     """Tokens it may generate: max_tokens, less where the context ends."""
     thinks: bool = False
     """The prompt ended with the tag that opens reasoning."""
+    budget: int | None = None
+    """Tokens after which reasoning that has not ended is closed; None lets it go on."""
+    forced: list[int] = field(default_factory=list)
+    """Tokens written next, whatever the model would have chosen."""
     uniforms: np.ndarray[Any, np.dtype[np.float64]] | None = None
     """One draw per token, from the request's seed alone; None for greedy rows."""
     ids: list[int] = field(default_factory=list)
@@ -91,6 +96,9 @@ class Decoder:
 
     def __init__(self, model: Any, tokenizer: Any, eos: Set[int]) -> None:
         self.model, self.tokenizer, self.eos = model, tokenizer, eos
+        opening, closing = tags_of(tokenizer.chat_template)
+        self._opening, self._closing = opening, closing
+        self._close_ids: list[int] = tokenizer(f"\n{closing}\n\n", add_special_tokens=False)["input_ids"]
         self.cancelled = threading.Event()
         self._accepts = set(inspect.signature(model.forward).parameters)
 
@@ -106,7 +114,7 @@ class Decoder:
             if self.cancelled.is_set():
                 raise asyncio.CancelledError
             logits_BV = self._forward(step_BT, mask_BT, place_BT, cache)
-            next_B = self._choose(logits_BV, live)
+            next_B = self._force(self._choose(logits_BV, live), live)
             if self._accept(live, next_B, logits_BV, started):
                 return
             keep = [i for i, row in enumerate(live) if row.finish_reason is None]
@@ -166,6 +174,19 @@ class Decoder:
         index = torch.tensor(drawn, device=device)
         greedy_B[index] = draw(logits_BV[index] / column["temperature"], column["top_p"], uniform[:, None])
         return greedy_B
+
+    def _force(self, next_B: torch.Tensor, rows: list[Row]) -> torch.Tensor:
+        """The chosen tokens, with those that end a thinking budget in their place."""
+        for i, row in enumerate(rows):
+            if row.budget is not None and len(row.ids) == row.budget and self._is_thinking(row):
+                row.forced = list(self._close_ids)
+            if row.forced:
+                next_B[i] = row.forced.pop(0)
+        return next_B
+
+    def _is_thinking(self, row: Row) -> bool:
+        text = self.tokenizer.decode(row.ids)
+        return self._closing not in text and (row.thinks or text.lstrip().startswith(self._opening))
 
     def _accept(self, rows: list[Row], next_B: torch.Tensor, logits_BV: torch.Tensor, started: float) -> bool:
         """Append the tokens, mark finished rows; True when every row is finished."""

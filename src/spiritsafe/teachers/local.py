@@ -231,14 +231,17 @@ class LocalModel:
         """Make a `generate` in another thread stop at its next token; it raises CancelledError."""
         self._decoder.cancelled.set()
 
-    def generate(self, requests: Sequence[Request], *, batch_size: int = 256) -> list[Reply]:
+    def generate(
+        self, requests: Sequence[Request], *, batch_size: int = 256, thinking_tokens: int | None = None
+    ) -> list[Reply]:
         """Answers in the order of the requests; greedy at temperature 0, else drawn by `request.seed`.
 
+        Reasoning that has not ended after `thinking_tokens` is closed, as in s1 (Muennighoff et al. 2025).
         A prompt that leaves no room in the model's context gives an empty reply with finish_reason length.
         Raises TeacherError without a chat template or when the device runs out of memory.
         """
         self._decoder.cancelled.clear()
-        rows = self._rows(requests)
+        rows = self._rows(requests, thinking_tokens)
         # Similar lengths together: little left padding, and long prompts tend to have long answers.
         order = sorted(range(len(rows)), key=lambda i: len(rows[i].prompt))
         waiting = [rows[i] for i in order if rows[i].finish_reason is None]
@@ -246,12 +249,13 @@ class LocalModel:
             self._decoder.decode(waiting[start : start + batch_size])
         return [self._reply(row) for row in rows]
 
-    def _rows(self, requests: Sequence[Request]) -> list[Row]:
+    def _rows(self, requests: Sequence[Request], thinking_tokens: int | None) -> list[Row]:
         texts = [render(self.tokenizer, r.messages) for r in requests]
         rows = []
         for request, text, prompt in zip(requests, texts, encode(self.tokenizer, texts), strict=True):
             room = (self.context or 1 << 60) - len(prompt)
-            row = Row(prompt, request.sampling, min(request.sampling.max_tokens, room), is_opened(text))
+            limit = min(request.sampling.max_tokens, room)
+            row = Row(prompt, request.sampling, limit, is_opened(text), thinking_tokens)
             if row.limit <= 0 or not prompt:
                 row.finish_reason = "length"
             elif request.sampling.temperature > 0:

@@ -180,6 +180,12 @@ def _check(
             f"no training example is left: {examples} given, none fits into {limit} tokens",
             hint="raise train.max_length, or look at selected/counts.json for what was dropped",
         )
+    embedded, used = model.get_input_embeddings().num_embeddings, max(max(row.ids) for row in rows)
+    if used >= embedded:
+        raise InputError(
+            f"{tokenizer.name_or_path}: the data has token {used}, the model embeds {embedded} tokens",
+            hint="tokenizer and weights belong to different checkpoints; download both again",
+        )
     if divergence is None:
         return
     if teacher is None:
