@@ -194,7 +194,7 @@ def _until(verb: str, target: str | None, out: Path | None, set_: list[str] | No
 def _print_result(folder: Path, result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result, allow_nan=False))
-        _after_run(folder)
+        _after_run(folder, result)
         return
     from rich.console import Console
 
@@ -208,11 +208,12 @@ def _print_result(folder: Path, result: dict[str, Any], as_json: bool) -> None:
     for line in judged.lines(result):
         typer.echo(line)
     typer.echo(f"report: {folder / 'report.html'}")
-    _after_run(folder)
+    _after_run(folder, result)
 
 
-def _after_run(folder: Path) -> None:
-    next_command(f'spiritsafe ask {folder} "YOUR QUESTION" --who both')
+def _after_run(folder: Path, result: dict[str, Any]) -> None:
+    asked = result["recipe"]["teacher"]["model"] != "none"
+    next_command(f'spiritsafe ask {folder} "YOUR QUESTION"' + (" --who both" if asked else ""))
 
 
 def _put_aside(folder: Path) -> None:
