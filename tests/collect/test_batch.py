@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from spiritsafe.collect import batch
+from spiritsafe.collect import batch_wait
 from spiritsafe.collect.batch import collect_batches
 from spiritsafe.collect.generate import collect
 from spiritsafe.costs.economics import request_bound
@@ -21,9 +21,9 @@ DIALECTS = ["openai", "anthropic", "openrouter"]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(batch, "POLL_S", 0.02)
-    monkeypatch.setattr(batch, "MAX_POLL_S", 0.1)
-    monkeypatch.setattr(batch, "GRACE_S", 0.3)
+    monkeypatch.setattr(batch_wait, "POLL_S", 0.02)
+    monkeypatch.setattr(batch_wait, "MAX_POLL_S", 0.1)
+    monkeypatch.setattr(batch_wait, "GRACE_S", 0.3)
 
 
 class Heard:

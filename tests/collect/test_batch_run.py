@@ -38,7 +38,7 @@ def recipe(ref, **changes):
 def command_line(out, ref, *more):
     """A `spiritsafe collect` of its own; polls quickly."""
     code = (
-        "from spiritsafe.collect import batch; batch.POLL_S = batch.MAX_POLL_S = 0.05\n"
+        "from spiritsafe.collect import batch_wait as w; w.POLL_S = w.MAX_POLL_S = 0.05\n"
         "from spiritsafe.cli.main import main; main()"
     )
     path = out.with_suffix(".yaml")

@@ -16,13 +16,13 @@ from spiritsafe.store.ledger import Ledger
 PROMPTS = 60
 COLLECT = """
 import asyncio, sys
-from spiritsafe.collect import batch
+from spiritsafe.collect import batch, batch_wait
 from spiritsafe.recipe import Budget, Price, Teacher
 from spiritsafe.records import Request, Sampling
 from spiritsafe.store.ledger import Ledger
 from spiritsafe.teachers.connect import connect_batch
 
-batch.POLL_S, batch.MAX_POLL_S, batch.GRACE_S = 0.02, 0.1, float(sys.argv[5])
+batch_wait.POLL_S, batch_wait.MAX_POLL_S, batch_wait.GRACE_S = 0.02, 0.1, float(sys.argv[5])
 path, ref, prompts, usd = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 
 class Say:

@@ -8,10 +8,12 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
+from spiritsafe.errors import UsageError
 from spiritsafe.recipe import ModelAccess
-from spiritsafe.records import Failure, Outcome, Reply, Request, Usage
+from spiritsafe.records import Failure, Outcome, Reply, Request, TeacherId, Usage
 from spiritsafe.teachers import wire
 from spiritsafe.teachers.api import authorization
+from spiritsafe.teachers.batch_search import find_by_results
 from spiritsafe.teachers.batchapi import (
     SUBMIT_S,
     BatchState,
@@ -19,8 +21,6 @@ from spiritsafe.teachers.batchapi import (
     Limits,
     Result,
     Search,
-    find_by_results,
-    refuse,
 )
 
 VERSION = "2023-06-01"
@@ -55,15 +55,15 @@ class AnthropicBatches(HttpBatches):
         """See `BatchTeacher`; custom_id is the request's hash, whose 64 characters are the most allowed."""
         sampling = request.sampling
         if sampling.top_logprobs:
-            raise refuse(self.teacher, "gives no log-probabilities", "set collect.top_logprobs: 0")
+            raise _refuse(self.teacher, "gives no log-probabilities", "set collect.top_logprobs: 0")
         if sampling.temperature > 1:
-            raise refuse(
+            raise _refuse(
                 self.teacher,
                 f"takes temperatures up to 1, got {sampling.temperature}",
                 "set collect.temperature to 1 or less",
             )
         if sampling.top_p < 1 and sampling.temperature < 1:
-            raise refuse(
+            raise _refuse(
                 self.teacher, "takes temperature or top_p, not both", "set one of them to 1 (collect)"
             )
         return json.dumps({"custom_id": key, "params": self._params(request)}).encode()
@@ -156,3 +156,8 @@ def reply_of(message: Any) -> Outcome:
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return wire.MALFORMED
+
+
+def _refuse(teacher: TeacherId, what: str, hint: str) -> UsageError:
+    """The error for what a service cannot do."""
+    return UsageError(f"{teacher.host} {what}", hint=hint)

@@ -15,6 +15,7 @@ from spiritsafe.recipe import ModelAccess
 from spiritsafe.records import Failure, Request, TeacherId
 from spiritsafe.teachers import wire
 from spiritsafe.teachers.api import max_tokens_key
+from spiritsafe.teachers.batch_search import find_by_results
 from spiritsafe.teachers.batchapi import (
     SUBMIT_S,
     BatchState,
@@ -22,7 +23,6 @@ from spiritsafe.teachers.batchapi import (
     Limits,
     Result,
     Search,
-    find_by_results,
 )
 
 MARK = "spiritsafe"

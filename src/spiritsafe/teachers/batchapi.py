@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import aiohttp
 
 from spiritsafe.costs.prices import is_loopback
-from spiritsafe.errors import TeacherError, UsageError
+from spiritsafe.errors import TeacherError
 from spiritsafe.recipe import ModelAccess
 from spiritsafe.records import Outcome, Record, Request, TeacherId
 from spiritsafe.teachers.api import authorization
@@ -217,45 +216,6 @@ class HttpBatches:
         raise TeacherError(f"{response.url} answers HTTP {status}: {await _code(response)}")
 
 
-class Listing(Protocol):
-    """What `find_by_results` needs of a provider."""
-
-    def listed(self, cursor: str, since: float) -> Any:
-        """Batch objects, newest first."""
-
-    def created(self, row: Mapping[str, Any]) -> float:
-        """Seconds since the epoch."""
-
-    def state_of(self, row: Mapping[str, Any]) -> BatchState:
-        """State of a batch object."""
-
-    def results(self, remote: str) -> Any:
-        """Its results."""
-
-
-async def find_by_results(api: Listing, cursor: str, keys: set[str], since: float, known: set[str]) -> Search:
-    """A submission at a provider without metadata: the batch of as many requests whose results are ours.
-
-    Results are there only when a batch has ended; until then one of as many requests leaves it undecided.
-    """
-    undecided = False
-    async with aclosing(api.listed(cursor, since - 3600)) as rows:
-        async for row in rows:
-            state = api.state_of(row)
-            # A batch that is still being validated may not be counted yet.
-            if row["id"] in known or state.total not in (len(keys), 0) or api.created(row) < since - 3600:
-                continue
-            if not state.ended:
-                undecided = True
-                continue
-            async with aclosing(api.results(row["id"])) as results:
-                async for key, _ in results:
-                    if key in keys:
-                        return Search(remote=str(row["id"]))
-                    break
-    return Search(undecided=undecided)
-
-
 async def _code(response: aiohttp.ClientResponse) -> str:
     """The error's code or type; its text may repeat a prompt."""
     try:
@@ -263,8 +223,3 @@ async def _code(response: aiohttp.ClientResponse) -> str:
         return str(error.get("code") or error.get("type"))[:60]
     except (ValueError, KeyError, TypeError, AttributeError, aiohttp.ClientError):
         return "no reason given"
-
-
-def refuse(teacher: TeacherId, what: str, hint: str) -> UsageError:
-    """The error for what a service cannot do."""
-    return UsageError(f"{teacher.host} {what}", hint=hint)
