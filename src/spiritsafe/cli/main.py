@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spiritsafe.cli import asking, beginning, comparing, exporting, stores
+from spiritsafe.cli import asking, beginning, comparing, examining, exporting, stores
 from spiritsafe.cli.common import Json, Out, Set, Target, next_command, resolve
 from spiritsafe.errors import SpiritSafeError
 from spiritsafe.talk import Talk
@@ -37,6 +37,7 @@ app.command()(beginning.init)
 app.command()(asking.ask)
 app.command()(exporting.export)
 app.command()(comparing.compare)
+app.command()(examining.doctor)
 
 
 @app.command()
