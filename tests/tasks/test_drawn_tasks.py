@@ -5,9 +5,11 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from spiritsafe import recipe_file
 from spiritsafe.errors import UsageError
 from spiritsafe.recipe import Task, Verifier
 from spiritsafe.records import Prompt
@@ -98,3 +100,13 @@ def test_an_invoice_names_numbers_that_are_not_asked_for() -> None:
         text = prompt.messages[-1]["content"]
         assert fields["vendor"] in text and fields["number"] in text and f"{fields['total']:.2f}" in text
     assert sum("ax " in p.messages[-1]["content"] for p in prompts) > 60
+
+
+def test_the_recipes_say_what_the_generators_make() -> None:
+    recipes = Path(__file__).parents[2] / "recipes"
+    sorting = recipe_file.load(recipes / "openai-support-classifier.yaml")
+    assert sorting.task.verifier.labels == tickets.INTENTS
+    assert all(label in (sorting.task.system or "") for label in tickets.INTENTS)
+    reading = recipe_file.load(recipes / "invoice-json-extractor.yaml")
+    assert reading.task.verifier.json_schema == SCHEMA
+    assert all(field in (reading.task.system or "") for field in SCHEMA["required"])
