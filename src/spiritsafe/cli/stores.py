@@ -26,12 +26,15 @@ def list_(run: Run, as_json: Json = False) -> None:
     from spiritsafe.store.store import Store
 
     store = Store(run)
-    totals, parts = store.totals(), store.summaries()
+    totals, parts, batches = store.totals(), store.summaries(), store.batches()
     if as_json:
         value = {"ledger": totals.to_json() if totals else None, "parts": [part.to_json() for part in parts]}
-        typer.echo(json.dumps(value))
+        typer.echo(json.dumps(value | {"batches": [batch.to_json() for batch in batches]}))
     else:
         _show(totals, parts)
+        for batch in batches:
+            name = batch.remote or "a batch that may not have been accepted"
+            typer.echo(f"out: {name}, {batch.requests:,} requests for {batch.purpose}, at {batch.service}")
     next_command(f"spiritsafe store verify {run}")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from spiritsafe.errors import UsageError
 from spiritsafe.records import Sample
+from spiritsafe.store.batches import Batch
 from spiritsafe.store.exchange import export_samples, import_samples
 from spiritsafe.store.ledger import Ledger
 from spiritsafe.store.rows import Totals
@@ -45,6 +46,13 @@ class Store:
             return None
         with Ledger(self.ledger_path) as ledger:
             return ledger.totals()
+
+    def batches(self) -> list[Batch]:
+        """Batches that may still bring answers."""
+        if not self.ledger_path.exists():
+            return []
+        with Ledger(self.ledger_path) as ledger:
+            return ledger.batches.living()
 
     def verify(self) -> list[str]:
         """Every problem found in shards and ledger, one line each; empty when all is well."""
