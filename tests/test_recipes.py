@@ -157,12 +157,42 @@ def test_vllm_one_gpu(tmp_path, sums):
     assert len(list((tmp_path / "state").glob("start-*"))) == 1
 
 
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_openai_support_classifier(family, tmp_path, knows):
+    result = run_served("openai-support-classifier", family, tmp_path, knows)
+    assert result["models"]["teacher"]["task_score"]["value"] == 1.0
+
+
+def test_invoice_json_extractor(tmp_path, knows):
+    result = run_served("invoice-json-extractor", "qwen3", tmp_path, knows)
+    assert result["models"]["teacher"]["task_score"]["value"] == 1.0
+
+
+BUNDLED = (
+    "task.unseen_prompts=4",
+    "task.stretch_prompts=4",
+    "collect.max_tokens=96",
+    "evaluate.max_tokens=96",
+)
+
+
 def test_schoolbook(tmp_path):
-    bundled = (
-        "task.unseen_prompts=4",
-        "task.stretch_prompts=4",
-        "collect.max_tokens=96",
-        "evaluate.max_tokens=96",
-    )
-    result = check(load("schoolbook", *bundled), tmp_path / "run")
+    result = check(load("schoolbook", *BUNDLED), tmp_path / "run")
     assert result["models"]["teacher"]["task_score"]["value"] > 0.5
+
+
+def test_schoolbook_full(tmp_path):
+    seeds = [f"arms.{arm}.seeds=1" for arm in ("student", "with-logits", "shrunk", "gold", "baseline")]
+    further = ("with-logits", "shrunk-untrained", "shrunk", "gold")
+    rows = ("teacher", "student", "baseline", "untrained", *further)
+    recipe = load("schoolbook-full", *BUNDLED, *seeds, "evaluate.max_tokens=24")
+    assert recipe.arms["gold"].seeds == 1
+    check(recipe, tmp_path / "run", rows)
+
+
+def test_no_recipe_is_left_out():
+    """A recipe has a test of its name here, or in the file that its header names."""
+    here = Path(__file__).read_text()
+    for path in RECIPES.glob("*.yaml"):
+        name = path.stem.replace("-", "_").replace(".", "")
+        assert f"def test_{name}" in here or "tests/pipeline/" in path.read_text().splitlines()[0], path.name
