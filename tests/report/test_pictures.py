@@ -1,9 +1,9 @@
 import re
 
-from spiritsafe.report import pictures
+from spiritsafe.report import canvas, pictures
 from spiritsafe.report.model import Curve
 
-LOOK = pictures.looks(["teacher", "student"])
+LOOK = canvas.looks(["teacher", "student"])
 SCORE = {"value": 0.9, "low": 0.85, "high": 0.93, "n": 100}
 
 

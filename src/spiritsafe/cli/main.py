@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spiritsafe.cli import asking, beginning, comparing, examining, exporting, stores
+from spiritsafe.cli import asking, beginning, comparing, examining, exporting, forecasting, stores
 from spiritsafe.cli.common import Json, Out, Set, Target, next_command, resolve
 from spiritsafe.errors import SpiritSafeError
 from spiritsafe.talk import Talk
@@ -34,6 +34,7 @@ recipe_app = typer.Typer(help="Recipes: the schema for editors, the bundled one.
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(stores.app, name="store")
 app.command()(beginning.init)
+app.command()(forecasting.pilot)
 app.command()(asking.ask)
 app.command()(exporting.export)
 app.command()(comparing.compare)

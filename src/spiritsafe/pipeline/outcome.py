@@ -16,6 +16,7 @@ from spiritsafe.costs.prices import price_of
 from spiritsafe.evaluate.grade import Graded, read_graded
 from spiritsafe.evaluate.result import Costs, assemble
 from spiritsafe.pipeline import judging, kinds
+from spiritsafe.pipeline.forecasts import current_forecast
 from spiritsafe.pipeline.models import is_untouched, labels, model_names
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.records import Usage
@@ -41,6 +42,8 @@ def finish(context: Context) -> dict[str, Any]:
         measures={name: kinds.read_measures(context, found) for name, found in labels(context).items()},
         untouched={n for n, arm, seed in model_names(recipe.arms) if is_untouched(context, n, arm, seed)},
     )
+    if (forecast := current_forecast(context)) is not None:
+        result["pilot"] = forecast
     context.run.write_json("result.json", result)
     render(context.run)
     return result

@@ -48,10 +48,17 @@ def run(
 
 
 def _run(context: Context, until: str) -> dict[str, Any]:
-    recipe, runner = context.recipe, Runner(context)
-    wanted = [s for s in stages(recipe, context.run.path) if GROUPS.index(s.group) <= GROUPS.index(until)]
-    workers = workers_for(data.bytes_of(recipe.student.model))
-    server = context.server
+    wanted = [
+        s for s in stages(context.recipe, context.run.path) if GROUPS.index(s.group) <= GROUPS.index(until)
+    ]
+    do(context, wanted)
+    return outcome.finish(context) if until == "report" else {}
+
+
+def do(context: Context, wanted: Sequence[Stage]) -> None:
+    """Do stages that are not done yet, in order; what concerns one student each, side by side."""
+    runner, server = Runner(context), context.server
+    workers = workers_for(data.bytes_of(context.recipe.student.model))
     early = teacher_first(wanted) if server else []
     with server or contextlib.nullcontext():
         for stage in early:
@@ -60,7 +67,6 @@ def _run(context: Context, until: str) -> dict[str, Any]:
             if server and not alike[0].asks:
                 server.stop()  # what follows needs the device
             parallel.do_together(runner, alike, workers=workers)
-    return outcome.finish(context) if until == "report" else {}
 
 
 def teacher_first(wanted: Sequence[Stage]) -> list[Stage]:
@@ -71,15 +77,15 @@ def teacher_first(wanted: Sequence[Stage]) -> list[Stage]:
     known = {stage.name: stage for stage in wanted}
     early: set[str] = set()
     for stage in wanted:
-        needed = _needed(stage, known) if stage.asks else set()
-        if not any(known[name].group == "train" for name in needed):
-            early |= needed
+        wants = needed(stage, known) if stage.asks else set()
+        if not any(known[name].group == "train" for name in wants):
+            early |= wants
     return [stage for stage in wanted if stage.name in early]
 
 
-def _needed(stage: Stage, known: Mapping[str, Stage]) -> set[str]:
+def needed(stage: Stage, known: Mapping[str, Stage]) -> set[str]:
     """The stage and everything that it reads from, directly or not."""
-    return {stage.name}.union(*(_needed(known[name], known) for name in stage.needs))
+    return {stage.name}.union(*(needed(known[name], known) for name in stage.needs))
 
 
 def _side_by_side(wanted: Sequence[Stage]) -> list[list[Stage]]:

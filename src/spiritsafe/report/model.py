@@ -53,6 +53,8 @@ class Report:
     """Stage and seconds, in the order in which the stages began."""
     curves: Sequence[Curve] = ()
     comparisons: Sequence[Comparison] = ()
+    pilot: Json = field(default_factory=dict)
+    """The forecast of `pilot`."""
 
     @property
     def models(self) -> Json:
@@ -71,6 +73,7 @@ def read(run: RunDir) -> Report:
         spans=_spans(run.read_lines("spans.jsonl")),
         curves=_curves(run.read_lines("metrics.jsonl")),
         comparisons=_comparisons(run),
+        pilot=_json(run, "pilot.json"),
     )
 
 

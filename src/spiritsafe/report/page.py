@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from spiritsafe.report import facts, judged, parts, pictures, words
+from spiritsafe.report import canvas, facts, forecast, judged, parts, pictures, words
 from spiritsafe.report.answers import side_by_side
 from spiritsafe.report.model import Report, read
 from spiritsafe.report.parts import text
@@ -83,7 +83,7 @@ def _pictures(report: Report) -> str:
 
 def _scores(report: Report) -> str:
     models = ordered(report.result)
-    look = pictures.looks([name for name, _ in models])
+    look = canvas.looks([name for name, _ in models])
     scores = facts.slice_table(models)
     if not scores:
         return ""
@@ -95,7 +95,7 @@ def _scores(report: Report) -> str:
 
 def _cost(report: Report) -> str:
     models = ordered(report.result)
-    look = pictures.looks([name for name, _ in models])
+    look = canvas.looks([name for name, _ in models])
     picture = pictures.quality_against_cost(dict(models), look)
     rows = facts.cost_rows(report)
     if not picture and not rows:
@@ -105,7 +105,7 @@ def _cost(report: Report) -> str:
 
 
 def _learning(report: Report) -> str:
-    look = pictures.looks([name for name, _ in ordered(report.result)] or [c.arm for c in report.curves])
+    look = canvas.looks([name for name, _ in ordered(report.result)] or [c.arm for c in report.curves])
     kinds = {"train": "Training loss", "validation": "Validation loss"}
     drawn = {title: pictures.learning_curves(report.curves, kind, look) for kind, title in kinds.items()}
     if not any(drawn.values()):
@@ -183,6 +183,7 @@ SECTIONS = (
     _pictures,
     judged.section,
     _learning,
+    forecast.section,
     _data,
     side_by_side,
     _spend,

@@ -64,6 +64,18 @@ def bars(titles: Sequence[str], rows: Sequence[tuple[str, float, str, str]]) -> 
     return _scrolling(f'<table class="bars"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
 
 
+def plain_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column names the rows."""
+    head = "".join(f'<th scope="col">{text(title)}</th>' for title in titles)
+    body = "".join(
+        f'<tr><th scope="row">{text(row[0])}</th>'
+        + "".join(f"<td>{text(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    return _scrolling(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+
+
 HEADS = (
     ('rowspan="2"', "Task score"),
     ('rowspan="2" class="text"', "Trained on"),

@@ -1,60 +1,17 @@
-"""The pictures of the page, as inline SVG that follows the page's colours and fonts.
-
-matplotlib draws with stand-in colours; they are replaced by CSS variables, so one picture serves the light
-and the dark scheme. Each model has its colour and its marker, the same in every picture.
-"""
+"""The pictures of the page: losses, scores by slice, quality against cost."""
 
 from __future__ import annotations
 
-import contextlib
-import html
-import io
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from spiritsafe.report.canvas import FAINT, Look, drawing, legend, new_figure, to_svg
 from spiritsafe.report.model import Curve
 from spiritsafe.report.table import Json, count, dollars, is_number
 
-INK, FAINT = "#010203", "#010204"
-SERIES = tuple(f"#0102{10 + i:02d}" for i in range(8))  # stand-ins, replaced by var(--series-N)
-MARKERS = ("s", "o", "^", "v", "D", "P", "X", "*")
-WIDTH = 4.4  # inches, at 96 px each: fits a phone without shrinking the letters much
 POINTS = 120  # points per curve; more only make the file bigger
-STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.5,
-    "legend.frameon": False,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Colour and marker of a model."""
-
-    colour: str
-    marker: str
-
-
-def looks(names: Sequence[str]) -> dict[str, Look]:
-    """One look per model, in the order of the table."""
-    return {n: Look(SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]) for i, n in enumerate(names)}
 
 
 def learning_curves(curves: Sequence[Curve], kind: str, look: Mapping[str, Look]) -> str | None:
@@ -62,8 +19,8 @@ def learning_curves(curves: Sequence[Curve], kind: str, look: Mapping[str, Look]
     chosen = [curve for curve in curves if curve.kind == kind and curve.arm in look]
     if not chosen:
         return None
-    with _drawing(kind):
-        figure, axes = _figure(2.9)
+    with drawing(kind):
+        figure, axes = new_figure(2.9)
         for curve in chosen:
             tokens, loss = _thin(curve.tokens), _thin(curve.loss)
             style = look[curve.arm]
@@ -85,10 +42,10 @@ def learning_curves(curves: Sequence[Curve], kind: str, look: Mapping[str, Look]
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", alpha=0.5)
-        _legend(axes)
+        legend(axes)
         title = f"{'Training' if kind == 'train' else 'Validation'} loss"
         ends = "; ".join(f"{c.arm} ends at {c.loss[-1]:.3f}" for c in chosen)
-        return _svg(figure, f"curve-{kind}", title, f"{title} against tokens seen. {ends}.")
+        return to_svg(figure, f"curve-{kind}", title, f"{title} against tokens seen. {ends}.")
 
 
 def slice_scores(scores: Mapping[str, Mapping[str, Json]], look: Mapping[str, Look]) -> str | None:
@@ -96,9 +53,9 @@ def slice_scores(scores: Mapping[str, Mapping[str, Json]], look: Mapping[str, Lo
     if not scores:
         return None
     models = [name for name in look if any(name in of_slice for of_slice in scores.values())]
-    with _drawing("slices"):
+    with drawing("slices"):
         height = 0.75 + len(scores) * (0.14 + 0.105 * len(models))
-        figure, axes = _figure(height)
+        figure, axes = new_figure(height)
         for place, of_slice in enumerate(scores.values()):
             for index, name in enumerate(models):
                 if name in of_slice:
@@ -113,9 +70,9 @@ def slice_scores(scores: Mapping[str, Mapping[str, Json]], look: Mapping[str, Lo
         axes.grid(axis="x", alpha=0.5)
         for edge in range(1, len(scores)):
             axes.axhline(edge - 0.5, color=FAINT, linewidth=0.4, alpha=0.6)
-        _legend(axes)
+        legend(axes)
         text = "Problems solved by slice and model; the numbers are in the table below the picture."
-        return _svg(figure, "slices", "Score by difficulty and slice", text)
+        return to_svg(figure, "slices", "Score by difficulty and slice", text)
 
 
 def quality_against_cost(models: Mapping[str, Json], look: Mapping[str, Look]) -> str | None:
@@ -127,8 +84,8 @@ def quality_against_cost(models: Mapping[str, Json], look: Mapping[str, Look]) -
     }
     if len(placed) < 2:
         return None
-    with _drawing("cost"):
-        figure, axes = _figure(2.9)
+    with drawing("cost"):
+        figure, axes = new_figure(2.9)
         for name, model in placed.items():
             score, style = model["task_score"], look[name]
             error = [[score["value"] - score["low"]], [score["high"] - score["value"]]]
@@ -148,26 +105,14 @@ def quality_against_cost(models: Mapping[str, Json], look: Mapping[str, Look]) -
         axes.set_xlabel("US dollars per 1,000 requests")
         axes.set_ylabel("task score")
         axes.grid(alpha=0.5)
-        _legend(axes)
+        legend(axes)
         text = "; ".join(
             f"{name}: {100 * m['task_score']['value']:.1f} % at {dollars(m['cost_per_1k_usd'])}"
             for name, m in placed.items()
         )
-        return _svg(
+        return to_svg(
             figure, "cost", "Quality against cost", f"Task score and cost per 1,000 requests. {text}."
         )
-
-
-def _drawing(salt: str) -> contextlib.AbstractContextManager[None]:
-    """matplotlib's settings for one picture; the salt makes its ids the same every time."""
-    settings: Any = {**STYLE, "svg.hashsalt": salt}
-    return matplotlib.rc_context(settings)
-
-
-def _figure(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    FigureCanvasSVG(figure)
-    return figure, figure.add_subplot()
 
 
 def _cost_axis(axes: Axes, costs: Sequence[float]) -> None:
@@ -180,26 +125,6 @@ def _cost_axis(axes: Axes, costs: Sequence[float]) -> None:
         axes.set_xlim(0, 1.15 * (max(costs) or 1))
         axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: dollars(x)))
-
-
-def _legend(axes: Axes) -> None:
-    """Above the picture, in rows that read from left to right."""
-    handles, labels = axes.get_legend_handles_labels()
-    columns = max(1, min(len(labels), 5, int(52 / (4 + max(map(len, labels), default=0)))))
-    # matplotlib fills columns first; taking every k-th entry makes the order go by rows.
-    order = [i for column in range(columns) for i in range(column, len(labels), columns)]
-    axes.legend(
-        [handles[i] for i in order],
-        [labels[i] for i in order],
-        loc="lower left",
-        bbox_to_anchor=(0, 1.0),
-        ncols=columns,
-        handletextpad=0.3,
-        columnspacing=1.0,
-        borderaxespad=0.2,
-        handlelength=1.4,
-        fontsize=8.5,
-    )
 
 
 def _point(axes: Axes, score: Json, y: float, style: Look, label: str | None) -> None:
@@ -219,31 +144,3 @@ def _thin(values: Sequence[float]) -> list[float]:
     """At most POINTS means of neighbouring values."""
     size = -(-len(values) // POINTS)
     return [sum(part) / len(part) for i in range(0, len(values), size) if (part := values[i : i + size])]
-
-
-def _svg(figure: Figure, name: str, title: str, text: str) -> str:
-    """The figure as an SVG element to put into HTML: named parts, the page's colours, a text equivalent."""
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'(url\(|href=")#', rf"\g<1>#{name}-", svg)
-    for stand_in, variable in _variables().items():
-        svg = svg.replace(stand_in, f"var({variable})")
-    svg = svg.replace("'DejaVu Sans'", "var(--sans)").replace("DejaVu Sans", "var(--sans)")
-    described = (
-        f'<title id="{name}-title">{html.escape(title)}</title>'
-        f'<desc id="{name}-desc">{html.escape(text)}</desc>'
-    )
-    opening = f'<svg role="img" aria-labelledby="{name}-title {name}-desc"'
-    svg = svg.replace("<svg", opening, 1)
-    end = svg.index(">") + 1
-    return svg[:end] + described + svg[end:]
-
-
-def _variables() -> dict[str, str]:
-    series = {stand_in: f"--series-{i}" for i, stand_in in enumerate(SERIES)}
-    return {INK: "--ink", FAINT: "--rule-strong", **series}
