@@ -6,6 +6,7 @@ import json
 
 import pytest
 from tests.families import FAMILIES, save_family, tokenizer_of
+from tests.sorters import save_bert
 from tests.tiny import tiny_model, tiny_tokenizer
 from typer.testing import CliRunner
 
@@ -76,3 +77,23 @@ def test_the_verb_fails_on_a_problem(tmp_path):
     with pytest.raises(InputError, match="1 problem"):
         raise short.exception
     assert "train.max_length" in short.exception.hint
+
+
+def test_a_classifier_is_looked_at_as_what_it_is(tmp_path, call):
+    write = [
+        f'{{"prompt": "{"long " * (n % 3) * 20}text {n}", "answer": "{"ab"[n % 2]}"}}\n' for n in range(60)
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(write))
+    settings = {
+        "task.kind": "jsonl",
+        "task.path": tmp_path / "p.jsonl",
+        "task.verifier": "{kind: label, labels: [a, b]}",
+        "student": f"{{kind: classifier, model: {save_bert(tmp_path / 'bert')}}}",
+        "train.max_length": 500,
+    }
+    sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    with pytest.raises(InputError, match="1 problem") as caught:
+        call("doctor", *sets)
+    assert caught.value.hint == "context: train.max_length: 256, or a checkpoint that reads more"
+    told = call("doctor", *sets, "--set", "train.max_length=250", "--show-row").stdout
+    assert "2 labels: a, b" in told and "longest 207" in told

@@ -35,6 +35,8 @@ def examine(recipe: Recipe, out: str | Path) -> Examination:
 
     Raises InputError or TeacherError when the checkpoint cannot be used at all.
     """
+    if recipe.student.kind == "classifier":
+        return _classifier(recipe)
     from spiritsafe.students.load import load_student
     from spiritsafe.students.templates import end_of_turn, rows_of, turn
     from spiritsafe.training import doctor
@@ -46,6 +48,19 @@ def examine(recipe: Recipe, out: str | Path) -> Examination:
     findings = doctor.examine(model, tokenizer, rows, recipe.train.max_length)
     row = doctor.pieces(tokenizer, rows[0]) if rows else []
     return Examination(findings=findings, row=row, collected=collected)
+
+
+def _classifier(recipe: Recipe) -> Examination:
+    """The same for a student that sorts texts: no template, and no token counts in the loss."""
+    from spiritsafe.students.heads import encode_text, load_classifier, text_of
+    from spiritsafe.training import doctor
+
+    model, tokenizer = load_classifier(recipe.student.model, recipe.task.verifier.labels)
+    prompts = load_task(recipe.task, recipe.seed).train[:SHOWN]
+    rows = encode_text(tokenizer, [text_of(prompt.messages) for prompt in prompts])
+    findings = doctor.examine_classifier(model, tokenizer, rows, recipe.train.max_length)
+    row = [(tokenizer.decode([token]), False) for token in rows[0]] if rows else []
+    return Examination(findings=findings, row=row, collected=False)
 
 
 def _examples(recipe: Recipe, out: Path) -> tuple[bool, list[Any]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spiritsafe.records import Message, Record
+from spiritsafe.students.heads import longest_text
 from spiritsafe.students.templates import Row, control_tokens, end_of_turn
 from spiritsafe.teachers.local import encode, eos_ids, render
 from spiritsafe.thinking import is_opened, tags_of
@@ -47,6 +48,31 @@ def examine(model: Any, tokenizer: Any, rows: Sequence[Row], max_length: int) ->
         _reasoning(tokenizer),
         _vocabulary(model, tokenizer, rows),
         *([_lengths(rows, max_length)] if rows else []),
+    ]
+
+
+def examine_classifier(
+    model: Any, tokenizer: Any, rows: Sequence[Sequence[int]], max_length: int
+) -> list[Finding]:
+    """Findings about a student that sorts texts; `rows` are texts of the task in tokens."""
+    context = longest_text(model, tokenizer)
+    used = max((max(row) for row in rows if row), default=0)
+    embedded = model.get_input_embeddings().num_embeddings
+    labels = ", ".join(model.config.label2id)
+    return [
+        Finding(about="head", text=f"{model.config.num_labels} labels: {labels}"),
+        Finding(
+            about="vocabulary",
+            text=f"{len(tokenizer):,} tokens, {embedded:,} embeddings",
+            cure="tokenizer and weights belong to different checkpoints" if used >= embedded else None,
+        ),
+        _sizes([len(row) for row in rows], max_length)
+        if max_length <= context
+        else Finding(
+            about="context",
+            text=f"train.max_length is {max_length:,}, and this checkpoint reads {context:,} tokens",
+            cure=f"train.max_length: {context}, or a checkpoint that reads more",
+        ),
     ]
 
 
@@ -115,14 +141,18 @@ def _vocabulary(model: Any, tokenizer: Any, rows: Sequence[Row]) -> Finding:
 
 
 def _lengths(rows: Sequence[Row], max_length: int) -> Finding:
-    sizes = sorted(len(row.ids) for row in rows)
+    return _sizes([len(row.ids) for row in rows], max_length)
+
+
+def _sizes(lengths: Sequence[int], max_length: int) -> Finding:
+    sizes = sorted(lengths) or [0]
     long = sum(size > max_length for size in sizes)
     text = (
-        f"{len(rows):,} rows, median {sizes[len(sizes) // 2]:,} tokens, longest {sizes[-1]:,}, "
+        f"{len(lengths):,} rows, median {sizes[len(sizes) // 2]:,} tokens, longest {sizes[-1]:,}, "
         f"{long:,} above train.max_length"
     )
     return Finding(
-        about="length", text=text, cure=f"train.max_length: {sizes[-1]}" if long > len(rows) / 50 else None
+        about="length", text=text, cure=f"train.max_length: {sizes[-1]}" if long > len(lengths) / 50 else None
     )
 
 
