@@ -1,7 +1,11 @@
 """`ask`: the question is posed as in training, and the teacher is paid from the budget of the run."""
 
 import json
+import shlex
 import shutil
+import socket
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,9 +36,9 @@ def teacher(httpserver):
 
 @pytest.fixture
 def made(tmp_path, httpserver):
-    """A run directory whose student is the base checkpoint; returns a function of its budget."""
+    """A run directory whose student is the base checkpoint; returns a function of budget and other keys."""
 
-    def run(usd=1.0):
+    def run(usd=1.0, *overrides):
         (tmp_path / "p.jsonl").write_text('{"prompt": "1 + 1?", "answer": "2"}\n')
         recipe = {
             "task": {"kind": "jsonl", "path": str(tmp_path / "p.jsonl"), "system": SYSTEM},
@@ -46,7 +50,7 @@ def made(tmp_path, httpserver):
             "evaluate": {"max_tokens": 12},
         }
         folder = RunDir(tmp_path / "r")
-        folder.write_json("recipe.json", recipe_file.parse(recipe).to_json())
+        folder.write_json("recipe.json", recipe_file.parse(recipe, list(overrides)).to_json())
         shutil.copytree(resolve_model("bundled:base"), folder.path / "students/student-0/model")
         return folder.path
 
@@ -101,3 +105,28 @@ def test_who_cannot_be_asked(call, made, tmp_path):
     assert error.value.hint == f"spiritsafe train {folder}"
     with pytest.raises(UsageError, match="not a run directory"):
         call("ask", tmp_path, QUESTION)
+
+
+def test_nobody_waits_a_day_for_an_answer(call, made, teacher):
+    assert call("ask", made(1.0, "collect.mode=batch"), QUESTION, "--who", "teacher").stdout == "#### 7\n"
+    assert len(teacher()) == 1
+
+
+def test_a_teacher_of_batches_alone_is_not_asked(call, made):
+    with pytest.raises(UsageError, match="asked by the batch alone"):
+        call("ask", made(1.0, "teacher.model=anthropic:claude-haiku-4-5"), QUESTION, "--who", "teacher")
+
+
+def test_a_launched_teacher_is_started_and_stopped(call, made, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = Path(__file__).parents[1] / "fakes" / "launched_server.py"
+    launch = shlex.join(
+        [sys.executable, str(program), "--port", str(port), "--state", str(tmp_path / "state")]
+    )
+    folder = made(1.0, f"teacher.model=http://127.0.0.1:{port}/v1#m", f"teacher.launch={launch}")
+    answer = f"The answer is #### {len(QUESTION)}\n"
+    assert call("ask", folder, QUESTION, "--who", "teacher").stdout == answer
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0

@@ -38,6 +38,7 @@ def test_piped_answers(call, here):
     assert made.task.verifier.labels == ("refund", "bug", "other")
     assert made.teacher.model == "openai:gpt-4.1-mini"
     assert made.student.model == "hf:Qwen/Qwen3-4B" and made.train.learning_rate == 2e-4
+    assert made.student.kind == "chat"
     assert "3/5 Right answers are: numeric, math, label" in done.stderr and "[label]: label" in done.stderr
     assert sum(line.count("#") for line in (here / "recipe.yaml").read_text().splitlines()) > 8
 
@@ -74,6 +75,7 @@ def test_the_answers_of_a_file_suggest_how_they_are_judged(here, answers, kind):
         ("schoolbook\ngpt-4\n", "no such model or folder: 'gpt-4'"),
         ("schoolbook\n\nessay\n", "no such kind of answer: 'essay'"),
         ("schoolbook\n\n\nphone\n", "no such model or folder: 'phone'"),
+        ("schoolbook\n\n\nencoder\n", "an encoder sorts into labels, and answers are numeric"),
         ("schoolbook\n\n\n\nmuch\n", "not an amount of money: 'much'"),
     ],
 )
@@ -101,3 +103,14 @@ def test_the_short_form_knows_the_same(here):
     made = recipe_file.load(path)
     assert made.task.verifier.labels == ("yes", "no")
     assert made.train.learning_rate == 2e-4 and made.train.max_length == 2048
+
+
+def test_labels_make_a_classifier_and_json_an_extractor(call, here):
+    write(here / "p.jsonl", ["yes", "no", "yes", "no"])
+    call("init", "sort.yaml", input="p.jsonl\n")
+    made = recipe_file.load("sort.yaml")
+    assert (made.student.kind, made.student.model) == ("classifier", "hf:answerdotai/ModernBERT-base")
+    write(here / "q.jsonl", ['{"total": 3}', '{"total": 4}'])
+    call("init", "read.yaml", input="q.jsonl\n")
+    made = recipe_file.load("read.yaml")
+    assert (made.student.kind, made.student.model) == ("extractor", "hf:Qwen/Qwen3-0.6B")

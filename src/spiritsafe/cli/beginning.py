@@ -45,9 +45,10 @@ def _ask(answer: Callable[[str, str, Check], str]) -> Answers:
     )
     kind = answer(f"3/5 Right answers are: {', '.join(draft.KINDS)}", draft.guess_kind(task), _known_kind)
     student = answer(
-        f"4/5 Student: the machine it must run on ({', '.join(draft.STUDENTS)}), hf:REPO or a folder",
-        draft.default_student(task),
-        _known_student,
+        f"4/5 Student: the machine it must run on ({', '.join(draft.STUDENTS)}), "
+        f"{draft.ENCODER} (for labels), hf:REPO or a folder",
+        draft.default_student(task, kind),
+        lambda ref: _known_student(ref, kind),
     )
     budget = answer("5/5 Budget in US dollars, a hard limit", "5", _amount)
     return draft.Answers(
@@ -94,11 +95,13 @@ def _known_kind(kind: str) -> None:
         raise UsageError(f"no such kind of answer: {kind!r}", hint=f"one of {', '.join(KINDS)}")
 
 
-def _known_student(ref: str) -> None:
-    from spiritsafe.pipeline.draft import STUDENTS
+def _known_student(ref: str, kind: str) -> None:
+    from spiritsafe.pipeline.draft import ENCODER, STUDENTS
     from spiritsafe.teachers.folders import resolve_model
 
-    if ref not in STUDENTS:
+    if ref == ENCODER and kind != "label":
+        raise UsageError(f"an encoder sorts into labels, and answers are {kind}", hint="cpu, 8gb or 24gb")
+    if ref not in (*STUDENTS, ENCODER):
         resolve_model(ref)
 
 

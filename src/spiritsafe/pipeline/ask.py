@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from spiritsafe.errors import TeacherError, UsageError
@@ -13,10 +14,12 @@ from spiritsafe.rundir import RunDir
 from spiritsafe.store.ledger import Ledger
 from spiritsafe.talk import Talk
 from spiritsafe.tasks.jsonl import to_prompt
+from spiritsafe.teachers.connect import only_by_batch
+from spiritsafe.teachers.launch import teacher_server
 
 BOTH = ("student", "teacher")
-PURPOSE = "ask"
-"""In the ledger: questions count against the run's budget, and the same question is paid once."""
+"""Questions to the teacher stand in the ledger: they count against the run's budget, and the same question
+is paid once."""
 
 
 def ask(
@@ -27,16 +30,31 @@ def ask(
     `who` is student, teacher, both, or an arm of the recipe. Raises UsageError for an unknown or untrained
     arm, BudgetReached where the question to the teacher does not fit, and what `collect` raises.
     """
-    context = Context(recipe=recipe, run=RunDir(out), talk=talk or Talk(quiet=True))
+    context = _context(recipe, RunDir(out), talk or Talk(quiet=True))
     names = BOTH if who == "both" else (who,)
     folders = {name: trained_folder(context, name) for name in names if name != "teacher"}
-    if "teacher" in names and not recipe.teacher.is_asked:
-        raise UsageError("there is no teacher to ask: teacher.model is none", hint="--who student")
+    if "teacher" in names:
+        _check_teacher(recipe)
     prompt = to_prompt({"prompt": question}, recipe.task.system)
     return {
         name: _student(context, folders[name], prompt) if name in folders else _teacher(context, prompt)
         for name in names
     }
+
+
+def _context(recipe: Recipe, run: RunDir, talk: Talk) -> Context:
+    server = teacher_server(recipe.teacher, run.path / "logs" / "teacher-server.log", talk)
+    return Context(recipe=recipe, run=run, talk=talk, server=server)
+
+
+def _check_teacher(recipe: Recipe) -> None:
+    if not recipe.teacher.is_asked:
+        raise UsageError("there is no teacher to ask: teacher.model is none", hint="--who student")
+    if only_by_batch(recipe.teacher.model):
+        raise UsageError(
+            f"{recipe.teacher.model} is asked by the batch alone, which takes up to a day",
+            hint="--who student",
+        )
 
 
 def trained_folder(context: Context, name: str) -> str:
@@ -70,16 +88,17 @@ def _student(context: Context, folder: str, prompt: Prompt) -> Reply:
     request = Request(
         prompt_id=prompt.prompt_id, messages=prompt.messages, teacher="ask", sampling=_sampling(context)
     )
-    return LocalModel.load(folder).generate([request])[0]
+    thinking = context.recipe.evaluate.thinking_tokens
+    return LocalModel.load(folder).generate([request], thinking_tokens=thinking)[0]
 
 
 def _teacher(context: Context, prompt: Prompt) -> Reply:
     """The teacher's answer, from the ledger where it was given before."""
-    with context.run.locked():
-        samples = data.ask(context, [prompt], _sampling(context), PURPOSE)
+    with context.run.locked(), context.server or contextlib.nullcontext():
+        samples = data.ask(context, [prompt], _sampling(context), data.ASK)
         if not samples:
             with Ledger(context.run.ledger, context.recipe.budget) as ledger:
-                reasons = ", ".join(ledger.totals(PURPOSE).reasons)
+                reasons = ", ".join(ledger.totals(data.ASK).reasons)
             raise TeacherError(f"the teacher did not answer: {reasons}", hint="ask again, or see its log")
     sample = samples[0]
     return Reply(

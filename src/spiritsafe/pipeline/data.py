@@ -32,7 +32,7 @@ from spiritsafe.teachers.sampler import Sampler
 
 MakeRequests = Callable[[TeacherId], Sequence[Request]]
 
-TRAIN, TEST, EXPAND, PLAN = "train", "test", "expand", "plan"
+TRAIN, TEST, EXPAND, PLAN, ASK = "train", "test", "expand", "plan", "ask"
 """Purposes in the ledger."""
 
 
@@ -259,6 +259,8 @@ def by_batch(recipe: Recipe) -> bool:
 
 async def _ask(context: Context, purpose: str, make_requests: MakeRequests) -> list[Sample]:
     """By the batch, live, or live after the batches that were submitted before the mode was changed."""
+    if purpose == ASK:  # somebody waits for the answer
+        return await _ask_live(context, purpose, make_requests)
     batch = by_batch(context.recipe) and purpose != PLAN  # a small measured sample cannot wait for a day
     if batch or (is_served(context.recipe.teacher.model) and _has_batches(context)):
         samples = await _ask_batches(context, purpose, make_requests, submit=batch)

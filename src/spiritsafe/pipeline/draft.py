@@ -20,6 +20,9 @@ SCHOOLBOOK = "schoolbook"
 KINDS = ("numeric", "math", "label", "json_schema", "python", "exact", "none")
 STUDENTS = {"cpu": "hf:Qwen/Qwen3-0.6B", "8gb": "hf:Qwen/Qwen3-1.7B", "24gb": "hf:Qwen/Qwen3-4B"}
 """A student for a machine: with 16-bit weights it takes 1.2, 3.4 and 8 GB (2 bytes a parameter)."""
+ENCODER = "encoder"
+"""The student that only sorts: a classifier's head on ModernBERT, the smallest of all."""
+ENCODER_MODEL = "hf:answerdotai/ModernBERT-base"
 MOST_LABELS = 20
 LONGEST_LABEL = 40
 REAL_TRAIN = {"batch_tokens": 16384, "max_length": 2048, "learning_rate": 2e-4}
@@ -46,8 +49,11 @@ def default_teacher(task: str) -> str:
     return "bundled:teacher" if task == SCHOOLBOOK else "http://127.0.0.1:8000/v1#Qwen/Qwen3-32B"
 
 
-def default_student(task: str) -> str:
-    return "bundled:base" if task == SCHOOLBOOK else "cpu"
+def default_student(task: str, kind: str) -> str:
+    """A classifier where answers are labels; else the smallest chat model that is worth a try."""
+    if task == SCHOOLBOOK:
+        return "bundled:base"
+    return ENCODER if kind == "label" else "cpu"
 
 
 def guess_kind(path: str) -> str:
@@ -85,8 +91,7 @@ def _is_object(text: str) -> bool:
 
 def draft(name: str, answers: Answers) -> str:
     """The recipe as YAML with comments; it loads. Raises RecipeError for values that no recipe may have."""
-    student = STUDENTS.get(answers.student, answers.student)
-    tiny = student.startswith("bundled:")
+    student = {**STUDENTS, ENCODER: ENCODER_MODEL}.get(answers.student, answers.student)
     text = f"""\
 # Written by `spiritsafe init`. `spiritsafe recipe schema` lists every key with its meaning.
 name: {_text(name)}
@@ -107,10 +112,10 @@ collect:
   max_tokens: {96 if answers.task == SCHOOLBOOK else 1024}              # of one answer, reasoning included
 
 student:
-  model: {_text(student)}
+{_student(answers)}  model: {_text(student)}
 
 train:
-{_train(tiny)}
+{_train(student, answers.student == ENCODER)}
 evaluate:
   max_tokens: {96 if answers.task == SCHOOLBOOK else 1024}
 """
@@ -154,9 +159,19 @@ def verifier(kind: str, path: str) -> dict[str, Any]:
     return {"kind": kind, "json_schema": {"type": "object"}} if kind == "json_schema" else {"kind": kind}
 
 
-def _train(tiny: bool) -> str:
-    if tiny:
+def _student(answers: Answers) -> str:
+    if answers.student == ENCODER:
+        return "  kind: classifier              # a head over the labels; it does not write\n"
+    return (
+        "  kind: extractor               # scored field by field\n" if answers.kind == "json_schema" else ""
+    )
+
+
+def _train(student: str, encoder: bool) -> str:
+    if student.startswith("bundled:"):
         values = {"tokens": 1_200_000, "batch_tokens": 256, "max_length": 256, "learning_rate": 3e-3}
+    elif encoder:
+        values = {"tokens": 1_000_000, "batch_tokens": 2048, "max_length": 512, "learning_rate": 5e-5}
     else:
         values = {"tokens": 3_000_000, **REAL_TRAIN}
     why = {
