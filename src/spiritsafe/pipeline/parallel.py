@@ -9,7 +9,9 @@ import multiprocessing
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 
+from spiritsafe.errors import SpiritSafeError
 from spiritsafe.pipeline.stage import Runner, Stage
 from spiritsafe.workers import begin
 
@@ -28,6 +30,12 @@ def do_together(runner: Runner, stages: Sequence[Stage], *, workers: int) -> Non
     try:
         for future in as_completed([pool.submit(runner.do, stage) for stage in stages]):
             future.result()
+    except BrokenProcessPool:
+        raise SpiritSafeError(
+            "a process that trained or measured a student was ended from outside, often for want of memory",
+            hint="run the same command again: it goes on at the last checkpoint; "
+            "lower train.micro_batch_tokens or evaluate.batch_size if it happens again",
+        ) from None
     except KeyboardInterrupt:
         # Nobody waits for minutes after Ctrl-C: what a worker had not finished goes on at its checkpoint.
         for worker in multiprocessing.active_children():
