@@ -3,7 +3,7 @@
     recipe.json        the resolved recipe            environment.json  versions, hardware, seeds, revision
     stages/NAME.json   key and output hashes          metrics.jsonl     one JSON object per measurement
     spans.jsonl        name, start, seconds           ledger.sqlite     requests and spend
-    prompts/ samples/ selected/ students/ evaluation/ report.html result.json
+    prompts/ samples/ judged/ selected/ students/ evaluation/ report.html result.json
 
 Files appear whole or not at all: written under a temporary name, fsynced, renamed. A stage is done when
 its record carries the same key (recipe part + upstream outputs) and every output still has its hash.

@@ -167,3 +167,21 @@ def test_every_sample_is_accounted_for(samples: list[Sample], keep: str, verify:
     if keep != "all":
         kept = [s.prompt_id for s in result.accepted]
         assert len(kept) == len(set(kept))
+
+
+def test_a_judge_s_marks_come_last_and_an_answer_without_one_goes() -> None:
+    samples = [sample(prompt, f"#### {i + 1}") for i, prompt in enumerate(QUESTIONS[:4])]
+    samples.append(sample(QUESTIONS[4], "#### 0"))
+    marks = {s.request_hash: mark for s, mark in zip(samples, [0.5, 0.4, None], strict=False)}
+    result = select(
+        samples,
+        QUESTIONS,
+        (),
+        Select(),
+        Verifier(),
+        marks={**marks, samples[4].request_hash: 1.0},
+        lowest=0.5,
+    )
+    assert reasons(result) == [None, "judge_low", "judge_unparsed", "judge_unparsed", "wrong_answer"]
+    assert result.counts == {"judge_low": 1, "judge_unparsed": 2, "wrong_answer": 1}
+    assert reasons(chosen(samples)) == [None, None, None, None, "wrong_answer"]

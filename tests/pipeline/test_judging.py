@@ -9,6 +9,7 @@ from tests.tiny import save_tiny
 
 from spiritsafe import recipe_file
 from spiritsafe.errors import BudgetReached, RecipeError, TeacherError, UsageError
+from spiritsafe.pipeline import judging
 from spiritsafe.pipeline.run import run
 from spiritsafe.rundir import RunDir
 from spiritsafe.store.ledger import Ledger
@@ -192,3 +193,15 @@ def test_a_judge_without_work_is_refused():
     with pytest.raises(RecipeError, match=r"judge\.model"):
         recipe_file.parse({"judge": {"filter_below": 0.5}})
     recipe_file.parse({"judge": {"model": "http://127.0.0.1:1/v1#j", "filter_below": 0.5}})
+
+
+def test_plan_counts_what_the_judge_comes_to():
+    recipe = recipe_file.parse(
+        {"task": {"kind": "incidents", "verifier": {"kind": "none"}}, "judge": {"model": "bundled:teacher"}}
+    )
+    # three students, each answer in both orders
+    assert judging.forecast(recipe, 1000, 50).endswith("at most about 300 for test answers")
+    judge = recipe.judge.model_copy(update={"mode": "rubric", "filter_below": 0.5})
+    told = judging.forecast(recipe.model_copy(update={"judge": judge}), 1000, 50)
+    assert told.endswith("at most about 1,100 for training answers and 200 for test answers")
+    assert judging.forecast(recipe_file.parse({}), 1000, 50) is None

@@ -55,6 +55,20 @@ def check(recipe: Recipe) -> None:
         check_price(price_of(recipe.judge, judge), judge, recipe.budget, recipe.judge.section)
 
 
+def forecast(recipe: Recipe, training: int, test: int) -> str | None:
+    """How many requests a judge may take for so many training answers and test prompts; None without one."""
+    if recipe.judge is None:
+        return None
+    students = sum(arm.seeds for arm in recipe.arms.values())
+    each = 2 * students if recipe.judge.mode == "pairwise" else students + 1
+    wanted = {
+        "training answers": filters(recipe) * (training + min(training, REPEATED)),
+        "test answers": scores_test(recipe) * each * test,
+    }
+    told = " and ".join(f"{count:,} for {what}" for what, count in wanted.items() if count)
+    return f"the judge comes on top, under the same budget: at most about {told}"
+
+
 def judge_training(context: Context) -> Iterable[Path]:
     """Mark the answers that selection would keep: judged/select.jsonl, and what the marks are worth."""
     asked = {prompt.prompt_id: prompt for prompt in data.asked_prompts(context)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from spiritsafe.costs.economics import Bound, Estimate, Measured, Span, at_most, estimate, request_bound
 from spiritsafe.costs.prices import batch_price, price_of
 from spiritsafe.errors import UsageError
-from spiritsafe.pipeline import data
+from spiritsafe.pipeline import data, judging
 from spiritsafe.pipeline.run import stages, start
 from spiritsafe.pipeline.stage import Context, Runner
 from spiritsafe.recipe import Price, Recipe
@@ -63,6 +63,8 @@ def _plan(context: Context) -> Estimate:
     expansions = data.expansions(context, teacher, missing) if missing else []
     train += islice(cycle(train), missing)  # new prompts are about as long as those they are modelled on
     count = len(train) * recipe.collect.samples_per_prompt + len(test) + len(expansions)
+    if told := judging.forecast(recipe, len(train) * recipe.collect.samples_per_prompt, len(test)):
+        context.talk.note(told)
 
     def at(price: Price | None) -> Estimate:
         bound = _bound(context, train, test, expansions, price)

@@ -30,6 +30,8 @@ REASONS = {
     "no_json": "no JSON in the answer",
     "schema_mismatch": "JSON that does not satisfy the schema",
     "cut_off": "cut off at max_tokens",
+    "judge_low": "marked too low by the judge",
+    "judge_unparsed": "no verdict of the judge in format",
 }
 
 
