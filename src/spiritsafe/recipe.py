@@ -219,9 +219,10 @@ class Shrink(Section):
 class Student(Section):
     """The checkpoint that is trained."""
 
-    kind: Literal["chat", "classifier", "extractor"] = "chat"
+    kind: Literal["chat", "classifier", "extractor", "summariser"] = "chat"
     """chat: answers in text. classifier: sorts texts into task.verifier.labels. extractor: answers in JSON
-    that satisfies task.verifier.json_schema, and is scored by its fields."""
+    that satisfies task.verifier.json_schema, and is scored by its fields. summariser: answers in text that
+    the judge scores, with cheap measures beside it."""
     model: str = "bundled:base"
     """bundled:base, hf:REPO or a folder."""
     chat_template: str | None = None
@@ -379,12 +380,16 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _kind_of_student(self) -> Recipe:
         kind, verifier = self.student.kind, self.task.verifier
-        wanted = {"classifier": "label", "extractor": "json_schema"}.get(kind, verifier.kind)
+        wanted = {"classifier": "label", "extractor": "json_schema", "summariser": "none"}.get(
+            kind, verifier.kind
+        )
         if verifier.kind != wanted:
-            key = "labels" if wanted == "label" else "json_schema"
+            key = {"label": " with labels", "json_schema": " with json_schema"}.get(wanted, "")
             raise ValueError(
-                f"student.kind {kind} needs task.verifier.kind {wanted} with {key}, got {verifier.kind}"
+                f"student.kind {kind} needs task.verifier.kind {wanted}{key}, got {verifier.kind}"
             )
+        if kind == "summariser" and self.judge is None:
+            raise ValueError("student.kind summariser needs a section judge: nothing else scores summaries")
         if kind == "classifier":
             self._check_classifier()
         return self

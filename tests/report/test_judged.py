@@ -22,7 +22,6 @@ JUDGE = {
             "student": {"length_ratio": 1.25, "length_controlled": SHARE},
             "baseline": {"length_ratio": 0.5, "length_controlled": None},
         },
-        "summaries": {"student": {"faithful": SHARE, "covered": None}},
     },
 }
 
@@ -37,7 +36,6 @@ def test_the_judge_s_numbers_have_their_n():
         "Length, student: 1.25 times the teacher's; win rate at equal length 90.0 % (80.0 to 95.0)",
         "Length, baseline: 0.50 times the teacher's; no win rate at equal length: all its answers are "
         "longer, or all shorter",
-        "Summaries, student: 90.0 % of its names and numbers stand in the source",
         "Training answers marked: 50, mean mark 75.0 %, 1 without a mark in format",
         "Marks the same answer the same: 90.0 % (80.0 to 95.0, n = 60 marked twice); marks differ by 4.0 % "
         "of the scale on average",

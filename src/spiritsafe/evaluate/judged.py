@@ -220,6 +220,7 @@ def _measures(
     references = {name: p.answer or p.solution or "" for name, p in prompts.items()}
     references = {name: text for name, text in references.items() if summaries.stated(text)}
     return {
+        "n": len(seeds[0]),
         "length_ratio": mean(summaries.length_ratio, sources),
         "faithful": mean(summaries.faithful, sources),
         "covered": mean(summaries.covered, references),

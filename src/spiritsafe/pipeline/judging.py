@@ -23,6 +23,7 @@ from spiritsafe.teachers.connect import connect
 
 SELECT, TEST, LABELS = "judge-select", "judge-test", "judge-labels"
 """Purposes in the ledger."""
+SUMMARIES = "judged/summaries.json"
 REPEATED = 100
 """So many answers are marked twice, to see whether the judge agrees with itself."""
 
@@ -117,6 +118,9 @@ def judge_test(context: Context) -> Iterable[Path]:
         "agreement_labels": labelled and labelled.to_json(),
         "models": judged.length_figures(found, names, recipe.seed) if settings.mode == "pairwise" else {},
     }
+    if recipe.student.kind == "summariser":
+        measured = judged.summary_measures(rows, names, prompts, recipe.seed)
+        yield context.run.write_json(SUMMARIES, measured)
     for label, answers in found.items():
         yield context.run.write_lines(f"judged/{label}.jsonl", (row.to_json() for row in answers))
     yield context.run.write_json("judged/test.json", numbers)
@@ -148,6 +152,14 @@ def figures(context: Context) -> dict[str, Any] | None:
         "select": context.run.read_json("judged/select.json") if filters(recipe) else None,
         "test": context.run.read_json("judged/test.json") if scores_test(recipe) else None,
     }
+
+
+def summary_measures(context: Context) -> dict[str, Any]:
+    """What is told of summaries beside their score, by model; empty for other students."""
+    if context.recipe.student.kind != "summariser":
+        return {}
+    found: dict[str, Any] = context.run.read_json(SUMMARIES)
+    return found
 
 
 def _answers(context: Context, label: str) -> list[Graded]:

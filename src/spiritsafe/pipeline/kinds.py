@@ -62,7 +62,8 @@ def write_measures(
     prompts: Sequence[Prompt],
     shares: measures.Shares,
 ) -> Iterable[Path]:
-    """evaluation/<label>.json: what is told beside the score, on the standard test; nothing for chat.
+    """evaluation/<label>.json: what is told beside the score, on the standard test; nothing for students that
+    answer in text.
 
     `shares` are a classifier's probabilities, where it has any.
     """
@@ -78,7 +79,7 @@ def write_measures(
 
 
 def read_measures(context: Context, labels: Sequence[str]) -> dict[str, Any]:
-    """The measures of an arm, by the labels of its seeds; empty for chat."""
-    if context.recipe.student.kind == "chat":
+    """The measures of an arm, by the labels of its seeds; empty for students that answer in text."""
+    if context.recipe.student.kind not in ("classifier", "extractor"):
         return {}
     return measures.mean([context.run.read_json(f"evaluation/{label}.json") for label in labels])

@@ -39,7 +39,8 @@ def finish(context: Context) -> dict[str, Any]:
         costs=_costs(context, speed["speeds"]),
         counts=_counts(context),
         judge=judging.figures(context),
-        measures={name: kinds.read_measures(context, found) for name, found in labels(context).items()},
+        measures=judging.summary_measures(context)
+        or {name: kinds.read_measures(context, found) for name, found in labels(context).items()},
         untouched={n for n, arm, seed in model_names(recipe.arms) if is_untouched(context, n, arm, seed)},
     )
     if (forecast := current_forecast(context)) is not None:

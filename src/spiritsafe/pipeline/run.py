@@ -281,7 +281,11 @@ def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
         yield Stage(
             name="judge-test",
             group="evaluate",
-            inputs={**_judge_inputs(recipe.judge, test=True), "seed": recipe.seed},
+            inputs={
+                **_judge_inputs(recipe.judge, test=True),
+                "student": recipe.student.kind,
+                "seed": recipe.seed,
+            },
             needs=("prompts", *measured),
             action=judging.judge_test,
             complete=judging.complete_test,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from spiritsafe.report import parts
 from spiritsafe.report.model import Report
 from spiritsafe.report.table import NOTHING, Json, dollars, interval, is_number, percent, whole
@@ -59,13 +57,10 @@ def _test_rows(test: Json) -> list[tuple[str, str]]:
         ("Verdicts not in format", f"{whole(test.get('unparsed'))} of {whole(test.get('asked'))}"),
         ("Problems judged", f"{whole(test.get('n'))}" + (f"; left out: {out}" if out else "")),
     ]
-    found += [
+    return found + [
         (f"Length, {name}", _length(values))
         for name, values in (test.get("models") or {}).items()
         if is_number(values.get("length_ratio"))
-    ]
-    return found + [
-        (f"Summaries, {name}", _summary(values)) for name, values in (test.get("summaries") or {}).items()
     ]
 
 
@@ -93,13 +88,3 @@ def _length(values: Json) -> str:
     if not even:
         return f"{longer}; no win rate at equal length: all its answers are longer, or all shorter"
     return f"{longer}; win rate at equal length {percent(even['value'])} ({interval(even)})"
-
-
-def _summary(values: Json) -> str:
-    told: Sequence[tuple[str, str]] = (
-        ("length_ratio", "of the source's length"),
-        ("faithful", "of its names and numbers stand in the source"),
-        ("covered", "of the reference's names and numbers stand in it"),
-        ("rouge_l_teacher", "ROUGE-L against the teacher's"),
-    )
-    return "; ".join(f"{percent(values[key]['value'])} {what}" for key, what in told if values.get(key))

@@ -121,6 +121,11 @@ def interval_cell(name: str, model: Json) -> str:
     return interval(model.get("task_score"))
 
 
+def with_interval(value: Json | None) -> str:
+    """An estimate with its 95 % interval: "95.2 % (93.8 to 96.4)"."""
+    return f"{percent(value.get('value'))} ({interval(value)})" if value else NOTHING
+
+
 MEASURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "accuracy": ("Accuracy", percent),
     "macro_f1": ("Macro-F1", percent),
@@ -130,6 +135,10 @@ MEASURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "exact": ("All fields right", percent),
     "valid_json": ("Valid JSON", percent),
     "valid_schema": ("In the schema", percent),
+    "length_ratio": ("Length of the source's", with_interval),
+    "faithful": ("Names and numbers that the source has", with_interval),
+    "covered": ("Names and numbers of the reference", with_interval),
+    "rouge_l_teacher": ("ROUGE-L to the teacher's", with_interval),
 }
 """Title and form of what may be told beside the task score, by its key in `measures`."""
 
