@@ -28,6 +28,7 @@ TORCH_FREE = [
     "spiritsafe.collect.select",
     "spiritsafe.collect.expand",
     "spiritsafe.pipeline.run",
+    "spiritsafe.pipeline.pilot",
     "spiritsafe.report.page",
 ]
 

@@ -11,7 +11,7 @@ Each is a straight line in log n after a transformation of p / c, its link.
 
 Their parameters are weighted by importance sampling: flat in the two outer scores, c from a prior. What
 varies between two trainings is noise on the logit of the score, with a prior that two trainings on equally
-many answers sharpen. A prediction holds all of it: the curve, how far it may leave both families, another
+many answers sharpen. A prediction holds all of it: the curve, how far it may leave all families, another
 training, and that a finite number of problems is solved or not.
 """
 
