@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import transformers
 from tests.live_memory import LiveMemory
-from tests.tiny import save_tiny
+from tests.tiny import save_tiny, tiny_tokenizer
 
 from spiritsafe.costs.memory import Training, kv_bytes, serving_bytes, training_step, weight_bytes
 from spiritsafe.costs.shapes import shape_of
 from spiritsafe.errors import InputError
 from spiritsafe.recipe import DivergenceTerm, Student, Train
+from spiritsafe.records import Sampling
 from spiritsafe.students.adapters import adapt
 from spiritsafe.students.templates import Row
+from spiritsafe.teachers import decode
 from spiritsafe.training.loop import _prepare
 
 CONFIGS = {
@@ -124,7 +130,6 @@ def test_cache_of_keys_and_values(tmp_path):
     shape = shape_of(json.loads((save_tiny(tmp_path) / "config.json").read_text()))
     # 2 tensors, 2 layers, 2 heads of 8, 4 bytes, 3 sequences of 10 tokens
     assert kv_bytes(shape, 3, 10, 4) == 2 * 2 * 2 * 8 * 4 * 3 * 10
-    assert serving_bytes(shape, 1000, 3, 10, 4) > 1000 + kv_bytes(shape, 3, 10, 4)
 
 
 def test_sliding_layers_keep_their_window():
@@ -172,6 +177,30 @@ def step_of(config, adapter: str, half: bool, checkpointing: bool, kind: str | N
     with LiveMemory(held) as memory:
         stepper.step(rows, 1e-3)
     return sum(t.untyped_storage().nbytes() for t in held) + memory.peak
+
+
+@pytest.mark.parametrize(
+    ("batch", "prompt", "answer", "vocabulary", "drawn"),
+    [(16, 256, 8, 500, False), (16, 32, 256, 500, False), (16, 128, 128, 4000, True)],
+    ids=["reading", "cache", "both"],
+)
+def test_decoding_holds_what_was_predicted(batch, prompt, answer, vocabulary, drawn):
+    config = config_of("qwen3", vocab_size=vocabulary, hidden_size=128, intermediate_size=384)
+    model, shape = transformers.AutoModelForCausalLM.from_config(config).eval(), shape_of(as_file(config))
+    rows = [
+        decode.Row(
+            torch.randint(0, vocabulary, (prompt - (i == 0),)).tolist(),  # padding needs a mask
+            Sampling(max_tokens=answer, temperature=0.7 * drawn),
+            answer,
+            uniforms=np.random.default_rng(0).random(answer) if drawn else None,
+        )
+        for i in range(batch)
+    ]
+    with LiveMemory([*model.parameters(), *model.buffers()]) as memory:
+        decode.Decoder(model, tiny_tokenizer(), frozenset()).decode(rows)
+    weights = weight_bytes(shape, 4)
+    predicted = serving_bytes(shape, weights, batch, prompt=prompt, answer=answer, element=4, drawn=drawn)
+    assert predicted == pytest.approx(weights + memory.peak, rel=0.15)
 
 
 CASES = [
@@ -245,3 +274,18 @@ def test_the_term_of_the_logits_is_seen():
     )
     assert lora.gradients + lora.optimiser == 12 * shape.adapter_parameters(32)
     assert lora.total < step.total
+
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
+
+
+def test_the_benchmark_runs():
+    done = subprocess.run([sys.executable, BENCHMARK, "--small"], capture_output=True, text=True, check=True)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["what"].split()[0] for row in rows] == ["training"] * 5 + ["decoding,"]
+    assert all(row["tokens_per_second"] > 0 and row["predicted_bytes"] > 0 for row in rows)
+
+
+@pytest.mark.gpu
+def test_a_gpu_holds_what_was_predicted_within_15_percent():
+    assert subprocess.run([sys.executable, BENCHMARK]).returncode == 0

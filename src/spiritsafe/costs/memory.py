@@ -22,6 +22,10 @@ LARGE = 500_000_000
 would take 12 bytes each, 6 GB from here on, beside 2 GB of weights."""
 SLACK = 1.25
 """The cache of our decoder is grown by a quarter when it is full."""
+GREEDY = 10
+"""Bytes per logit of the last token while the next one is chosen: this step's, and the last one's."""
+DRAWN = 30
+"""The same for drawing: probabilities, sorted, with their places, and summed up."""
 LOGITS = 12
 """Bytes per logit at the peak, at the start of the backward pass: log-probabilities, the gradient of the
 loss with respect to them, and with respect to the logits, in float32."""
@@ -106,11 +110,23 @@ def kv_bytes(shape: Shape, batch: int, context: int, element: int) -> int:
     return 2 * shape.keys * element * batch * held
 
 
-def serving_bytes(shape: Shape, weights: int, batch: int, context: int, element: int) -> int:
-    """Weights, cache, and the larger of reading all prompts at once and choosing among all tokens."""
-    reading = batch * context * element * (3 * shape.intermediate + 2 * shape.hidden + shape.queries)
-    choosing = 3 * 4 * batch * shape.vocabulary
-    return weights + round(SLACK * kv_bytes(shape, batch, context, element)) + max(reading, choosing)
+def serving_bytes(
+    shape: Shape, weights: int, batch: int, *, prompt: int, answer: int, element: int, drawn: bool = False
+) -> int:
+    """Peak of our decoder: weights, cache, and either reading all prompts at once or choosing a token.
+
+    `prompt` and `answer` are tokens of each of `batch` sequences; `drawn` is sampling rather than the best.
+    """
+    # The widest moment of a layer: activation, up and their product; or queries, keys and values repeated for
+    # every head, and what comes out. The mask takes a byte for each pair of tokens.
+    mlp = 3 * shape.intermediate + 4 * shape.hidden
+    attention = 4 * shape.queries + shape.keys + 2 * shape.hidden
+    reading = batch * prompt * (element * max(mlp, attention) + prompt) + round(
+        SLACK * kv_bytes(shape, batch, prompt, element)
+    )
+    choosing = (DRAWN if drawn else GREEDY) * batch * shape.vocabulary
+    choosing += round(SLACK * kv_bytes(shape, batch, prompt + answer, element))
+    return weights + max(reading, choosing)
 
 
 def training_step(shape: Shape, how: Training, teacher: Shape | None = None) -> Step:

@@ -101,21 +101,31 @@ def _decoding(
         return Need(what=what, bytes=None, note=why, fits=None)
     element = 2 if launched or device.kind == "cuda" else 4
     weights = _weights(name, config or {}, shape, element)
-    length = max(recipe.train.max_length, recipe.collect.max_tokens)
-    key = "teacher.batch_size" if what == "teacher" else "evaluate.batch_size"
-    batch = recipe.teacher.batch_size if what == "teacher" else recipe.evaluate.batch_size
+    key, batch, answer, drawn = _batch(recipe, what)
+    # Longer rows are not trained on, so this is as long as a prompt is worth asking.
+    prompt = max(recipe.train.max_length - answer, recipe.train.max_length // 4)
+
+    def held(size: int) -> int:
+        return serving_bytes(shape, weights, size, prompt=prompt, answer=answer, element=element, drawn=drawn)
+
     if launched:
-        need = serving_bytes(shape, weights, 1, length, element)
         note = f"weights {size(weights)}; the server fills what it is given: vLLM 0.9 of the device"
-        return _need(device, what, need, note, ("a quantised checkpoint in teacher.launch (AWQ, GPTQ, fp8)",))
-    need = serving_bytes(shape, weights, batch, length, element)
-    note = f"weights {size(weights)}, {batch} sequences of {length} tokens"
-    halves = (batch >> n for n in range(1, batch.bit_length()))
-    smaller = (b for b in halves if fits(device, serving_bytes(shape, weights, b, length, element)))
+        cure = "a quantised checkpoint in teacher.launch (AWQ, GPTQ, fp8)"
+        return _need(device, what, held(1), note, (cure,))
+    note = f"weights {size(weights)}, {batch} sequences of {prompt} + {answer} tokens"
+    smaller = (n for n in (batch >> k for k in range(1, batch.bit_length())) if fits(device, held(n)))
     cure = next(
-        (f"{key}: {b}" for b in smaller), "a quantised checkpoint (AWQ, GPTQ, fp8), or a smaller model"
+        (f"{key}: {n}" for n in smaller), "a quantised checkpoint (AWQ, GPTQ, fp8), or a smaller model"
     )
-    return _need(device, what, need, note, (cure,))
+    return _need(device, what, held(batch), note, (cure,))
+
+
+def _batch(recipe: Recipe, what: str) -> tuple[str, int, int, bool]:
+    """(recipe key, sequences decoded together, tokens of an answer, drawn rather than greedy)."""
+    if what == "teacher":
+        drawn = recipe.collect.temperature > 0
+        return "teacher.batch_size", recipe.teacher.batch_size, recipe.collect.max_tokens, drawn
+    return "evaluate.batch_size", recipe.evaluate.batch_size, recipe.evaluate.max_tokens, False
 
 
 def _trainings(recipe: Recipe, device: Device) -> Iterator[Need]:
