@@ -73,6 +73,7 @@ def test_a_text_that_ends_within_a_longer_label_is_the_shorter_one() -> None:
 @pytest.mark.parametrize(
     "rows",
     [
+        top({"login": 0.4, "login7": 0.6}),  # another word
         top({"Sure": 0.9, "login": 0.1}),  # the answer was drawn from outside the alternatives
         top({"login": 0.2, "hello": 0.8}),  # most of the mass is on no label
     ],

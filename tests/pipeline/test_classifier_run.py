@@ -76,6 +76,7 @@ def test_a_classifier_learns_from_a_served_teacher(tmp_path, start_server, famil
     assert learnt["cost_per_1k_usd"] > 0
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Macro-F1" in page
+    assert "120 answers give the shares of labels of 120 texts, each its label." in page
     config = json.loads((tmp_path / "run/students/student-0/model/config.json").read_text())
     assert config["id2label"] == {"0": "delivery", "1": "money", "2": "repair"}
     answer = ask(recipe, tmp_path / "run", "The parcel 5 is late.")["student"].text
@@ -90,6 +91,8 @@ def test_another_training_redoes_what_depends_on_it_and_nothing_else(tmp_path, s
     first = pipeline.run(recipe_of(tmp_path, server, student, *short, answers=True), out)
     assert first["models"]["baseline"]["data"] == "answers"
     assert first["counts"]["labels"]["from_logprobs"] == 200
+    page = (out / "report.html").read_text()
+    assert "200 of them by log-probabilities, in which 90.5&nbsp;% of the probability" in page
     assert first["models"]["teacher"]["measures"]["n_calibrated"] == 60
     before = len(RunDir(out).read_lines("spans.jsonl"))
     again = pipeline.run(recipe_of(tmp_path, server, student, *short, answers=True), out)

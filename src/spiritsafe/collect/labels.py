@@ -26,8 +26,8 @@ LEAST_MASS = 0.5
 AROUND = " \t\r\n*_`\"'([#:-"
 """What may stand before a label."""
 
-JOINING = ("_", "-")
-"""Joins the parts of one label."""
+AFTER = " \t\r\n*`\"'.,;:!)]"
+"""What may stand behind one; `<` begins the token that ends a turn."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,7 +139,5 @@ def _fitting(written: str, labels: Sequence[str]) -> list[int]:
 
 
 def _fits(start: str, label: str) -> bool:
-    following = start[len(label) : len(label) + 1]
-    return label.startswith(start) or (
-        start.startswith(label) and not (following.isalnum() or following in JOINING)
-    )
+    rest = start.removeprefix(label).strip(AFTER)
+    return label.startswith(start) or (start.startswith(label) and (not rest or rest.startswith("<")))

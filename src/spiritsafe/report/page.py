@@ -139,6 +139,8 @@ def _data(report: Report) -> str:
             for name, n in rows
         ],
     )
+    if labels := counts.get("labels"):
+        body += parts.note(words.label_sources(labels))
     return parts.section("data", "What the student was trained on", body)
 
 

@@ -35,6 +35,18 @@ REASONS = {
 }
 
 
+def label_sources(labels: Json) -> str:
+    """How the shares of labels were made that a classifier was trained on."""
+    answers, prompts = (whole(labels.get(name)) for name in ("answers", "prompts"))
+    told = f"{answers} answers give the shares of labels of {prompts} texts"
+    if not labels.get("from_logprobs"):
+        return f"{told}, each its label."
+    return (
+        f"{told}; {whole(labels['from_logprobs'])} of them by log-probabilities, in which "
+        f"{percent(labels.get('mean_mass'))} of the probability was found on labels."
+    )
+
+
 def run_name(report: Report) -> str:
     """The recipe's name, or a word for a run without one."""
     return str(report.recipe.get("name") or "run")
