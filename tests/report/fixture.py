@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spiritsafe.costs.curve import Measured
+from spiritsafe.costs.forecast import forecast
 from spiritsafe.evaluate.grade import Graded
 from spiritsafe.evaluate.result import Costs, assemble
 from spiritsafe.recipe import Arm, Recipe
@@ -16,6 +18,10 @@ HOSTILE = '<script>alert("x")</script><img src=http://127.0.0.1:9/x onerror=aler
 THEMES = ("ages", "rates", "sharing", "shopping", "time", "units")
 SHARES = {"teacher": 0.985, "student": 0.945, "baseline": 0.16, "untrained": 0.09, "gold": 0.955}
 SIZES = {"teacher": (5_020_000, 20_100_000), "student": (1_350_000, 5_420_000)}
+PILOT = [
+    Measured(answers=n, solved=solved, problems=240)
+    for n, solved in ((962, 98), (963, 92), (1925, 148), (3850, 193))
+]
 PACKAGES = {"spiritsafe": "0.1.0", "torch": "2.13.0+cpu", "transformers": "5.23.0", "numpy": "2.4.6"}
 
 
@@ -176,6 +182,7 @@ def _write_metrics(run: RunDir, made: Recipe) -> None:
 
 def _write_rest(run: RunDir) -> None:
     rejected = {"wrong_answer": 121, "near_duplicate": 40, "contaminated": 17, "too_long": 2}
+    run.write_json("pilot.json", forecast(PILOT, 7_700, 0.0021, 20).to_json())
     run.write_json("selected/counts.json", {"collected": 8_191, "accepted": 8_011, "rejected": rejected})
     run.write_json(
         "environment.json",

@@ -96,6 +96,6 @@ def test_the_page_in_a_browser(finished, finished_api, tmp_path):
         width = int(view.split("?")[1])
         assert seen["scroll"] <= width
         assert seen["wide"] == []
-        assert len(seen["sections"]) == 11
-        assert len(seen["pictures"]) == 4
+        assert len(seen["sections"]) == 12
+        assert len(seen["pictures"]) == 5
         assert all(200 < picture <= width for picture in seen["pictures"])

@@ -13,6 +13,7 @@ SECTIONS = [
     "scores",
     "cost",
     "learning",
+    "pilot",
     "data",
     "answers",
     "spend",
