@@ -205,3 +205,17 @@ def test_plan_counts_what_the_judge_comes_to():
     told = judging.forecast(recipe.model_copy(update={"judge": judge}), 1000, 50)
     assert told.endswith("at most about 1,100 for training answers and 200 for test answers")
     assert judging.forecast(recipe_file.parse({}), 1000, 50) is None
+
+
+def test_the_launched_teacher_cannot_judge():
+    ref = "http://127.0.0.1:8000/v1#m"
+    recipe = recipe_file.parse(
+        {
+            "task": {"kind": "incidents", "verifier": {"kind": "none"}},
+            "teacher": {"model": ref, "launch": "serve m"},
+            "judge": {"model": "http://127.0.0.1:8000/v1#other"},
+        }
+    )
+    with pytest.raises(UsageError, match=r"teacher\.launch stops"):
+        judging.check(recipe)
+    judging.check(recipe_file.parse(recipe.to_json(), ["judge.model=http://127.0.0.1:8001/v1#other"]))

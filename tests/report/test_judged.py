@@ -43,6 +43,14 @@ def test_the_judge_s_numbers_have_their_n():
     ]
 
 
+def test_marks_are_given_twice_and_pairs_in_both_orders():
+    test = {"mode": "rubric", "self_agreement": SHARE, "mean_difference": 0.04}
+    assert judged.lines({"judge": {"model": "m", "test": test}})[1] == (
+        "Agrees with itself: 90.0 % (80.0 to 95.0, n = 60 marked twice); marks differ by 4.0 % of the scale "
+        "on average"
+    )
+
+
 def test_a_run_without_a_judge_says_nothing_of_one():
     from spiritsafe.report.model import Report
 

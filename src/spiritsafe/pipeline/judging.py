@@ -16,10 +16,10 @@ from spiritsafe.evaluate.grade import Graded, read_graded
 from spiritsafe.pipeline import data, models
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.recipe import Judge, Recipe
-from spiritsafe.records import Prompt, Sample, content_hash
+from spiritsafe.records import Prompt, Sample, TeacherId, content_hash
 from spiritsafe.stats import Interval, mean_over_seeds
 from spiritsafe.store.ledger import Ledger
-from spiritsafe.teachers.connect import connect
+from spiritsafe.teachers.connect import connect, teacher_id
 
 SELECT, TEST, LABELS = "judge-select", "judge-test", "judge-labels"
 """Purposes in the ledger."""
@@ -53,7 +53,18 @@ def check(recipe: Recipe) -> None:
     """
     if recipe.judge is not None:
         judge = connect(recipe.judge.model, settings=recipe.judge).teacher
+        _check_launched(recipe, judge)
         check_price(price_of(recipe.judge, judge), judge, recipe.budget, recipe.judge.section)
+
+
+def _check_launched(recipe: Recipe, judge: TeacherId) -> None:
+    """A server that this run starts for the teacher alone is gone when the judge is asked."""
+    teacher = recipe.teacher
+    if teacher.launch and teacher_id(teacher.model, teacher).host == judge.host:
+        raise UsageError(
+            f"the judge is at {judge.host}, the server that teacher.launch stops before anything is judged",
+            hint="name another server in judge.model, or start this one yourself, without teacher.launch",
+        )
 
 
 def forecast(recipe: Recipe, training: int, test: int) -> str | None:

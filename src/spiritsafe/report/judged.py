@@ -43,8 +43,9 @@ def lines(result: Json) -> list[str]:
 def _test_rows(test: Json) -> list[tuple[str, str]]:
     if not test:
         return []
+    twice = "in both orders" if test.get("mode") == "pairwise" else "marked twice"
     found = [
-        ("Agrees with itself", _share(test.get("self_agreement"), "in both orders", test)),
+        ("Agrees with itself", _share(test.get("self_agreement"), twice, test)),
         ("Agrees with people's preferences", _share(test.get("agreement_labels"), "pairs")),
         (
             "Agrees with references",

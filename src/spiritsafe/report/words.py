@@ -135,7 +135,8 @@ def key_figures(report: Report) -> list[tuple[str, str, str]]:
         )
     cost = result.get("cost") or {}
     if is_number(cost.get("spent_usd")):
-        figures.append(("Spent", dollars(cost["spent_usd"]), "on the teacher's answers"))
+        on = "on the teacher's answers" + (" and the judge" if result.get("judge") else "")
+        figures.append(("Spent", dollars(cost["spent_usd"]), on))
     return figures
 
 
