@@ -17,7 +17,7 @@ from spiritsafe.students.templates import (
     row_of,
     turn,
 )
-from spiritsafe.teachers.local import encode
+from spiritsafe.teachers.chat import encode
 
 SINGLE = [{"role": "user", "content": "What is 2 + 2?"}]
 MULTI = [*SINGLE, {"role": "assistant", "content": "It is 4."}, {"role": "user", "content": "And 3 + 3?"}]

@@ -18,7 +18,7 @@ from transformers import BitsAndBytesConfig
 from spiritsafe import recipe
 from spiritsafe.costs.memory import LARGE as LARGE
 from spiritsafe.errors import InputError, MissingExtra
-from spiritsafe.teachers.local import load_pretrained
+from spiritsafe.teachers.loading import load_pretrained
 
 
 def kind_for(parameters: int, settings: recipe.Student) -> str:

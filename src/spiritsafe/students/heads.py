@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 from spiritsafe.errors import InputError, TeacherError
 from spiritsafe.records import Message
 from spiritsafe.teachers.folders import resolve_model
-from spiritsafe.teachers.local import load_errors, quiet, weight_files
+from spiritsafe.teachers.loading import load_errors, quiet, weight_files
 
 BATCH_TOKENS = 8192
 """Padded tokens of one forward pass when texts are sorted."""

@@ -9,8 +9,9 @@ import torch
 from spiritsafe import recipe
 from spiritsafe.students.adapters import kind_for, quantization
 from spiritsafe.students.templates import fit_template
+from spiritsafe.teachers.chat import render
 from spiritsafe.teachers.folders import check_trainable, resolve_model
-from spiritsafe.teachers.local import load_pretrained, render
+from spiritsafe.teachers.loading import load_pretrained
 
 
 def load_student(

@@ -17,7 +17,7 @@ from jinja2 import TemplateError
 
 from spiritsafe.errors import InputError
 from spiritsafe.records import Message
-from spiritsafe.teachers.local import encode, eos_ids, render
+from spiritsafe.teachers.chat import encode, eos_ids, render
 from spiritsafe.thinking import is_opened, tags_of
 
 PLAIN = (

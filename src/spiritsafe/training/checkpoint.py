@@ -15,7 +15,7 @@ from spiritsafe.errors import CorruptData, SpiritSafeError
 from spiritsafe.recipe import DivergenceTerm, Train
 from spiritsafe.records import content_hash
 from spiritsafe.rundir import sync_directory
-from spiritsafe.teachers.local import quiet
+from spiritsafe.teachers.loading import quiet
 
 
 def run_key(

@@ -15,7 +15,7 @@ from typing import Any
 from spiritsafe.records import Message, Record
 from spiritsafe.students.heads import longest_text
 from spiritsafe.students.templates import Row, control_tokens, end_of_turn
-from spiritsafe.teachers.local import encode, eos_ids, render
+from spiritsafe.teachers.chat import encode, eos_ids, render
 from spiritsafe.thinking import is_opened, tags_of
 
 QUESTION: list[Message] = [{"role": "user", "content": "What is 2 + 2?"}]

@@ -22,7 +22,8 @@ from spiritsafe.recipe import DivergenceTerm, Train
 from spiritsafe.records import Record
 from spiritsafe.students.adapters import has_adapter, merge, trained_state
 from spiritsafe.students.templates import Row, end_of_turn
-from spiritsafe.teachers.local import LocalModel, is_quantized
+from spiritsafe.teachers.loading import is_quantized
+from spiritsafe.teachers.local import LocalModel
 from spiritsafe.training import checkpoint
 from spiritsafe.training.batches import Example, Trained, group, plan_steps, to_batch, tokenize
 from spiritsafe.training.checkpoint import save_model
