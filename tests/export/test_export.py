@@ -79,6 +79,7 @@ def test_the_card_says_what_the_result_says(send, finished):
 def test_a_result_of_another_recipe_is_not_the_models(send, finished):
     value = finished.read_json("recipe.json")
     recipe = Recipe.model_validate({**value, "seed": 7, "task": Task(system="Be brief.")})
+    finished.write_json("recipe.json", recipe.to_json())
     card = (send("vllm", recipe=recipe).folder / "README.md").read_text()
     assert "Not evaluated with this recipe" in card and "Gap closed" not in card
     assert "    Be brief.\n" in card

@@ -24,15 +24,20 @@ def write_card(run: RunDir, recipe: Recipe, arm: str, name: str) -> str:
     environment = _read(run, "environment.json")
     sections = [
         f"---\n{_front(recipe)}---\n# {name}\n",
-        f"A student of {recipe.teacher.is_model or recipe.teacher.model}, made by LLM distillation with "
-        f"Spirit Safe {__version__} on {str(environment.get('date') or '')[:10] or 'an unknown date'}.\n",
-        f"## How good it is\n\n{_numbers(run, recipe, arm, environment)}",
+        f"A student of {_teacher(recipe)}, made by LLM distillation with Spirit Safe {__version__} on "
+        f"{str(environment.get('date') or '')[:10] or 'an unknown date'}.\n",
+        f"## How good it is\n\n{_numbers(run, arm, environment)}",
         f"## What it was trained on\n\n{_data(run, recipe, arm)}",
         f"## How to ask it\n\n{_asking(recipe)}",
         "## Terms\n\nNobody has checked by machine whether the teacher's terms and the licence of the base "
         "checkpoint allow this model to be used or passed on. Read both before you do.\n",
     ]
     return "\n".join(sections)
+
+
+def _teacher(recipe: Recipe) -> str:
+    teacher = recipe.teacher
+    return teacher.is_model or teacher.model if teacher.is_asked else "answers that were there before"
 
 
 def _read(run: RunDir, name: str) -> dict[str, Any]:
@@ -47,10 +52,10 @@ def _front(recipe: Recipe) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _numbers(run: RunDir, recipe: Recipe, arm: str, environment: table.Json) -> str:
+def _numbers(run: RunDir, arm: str, environment: table.Json) -> str:
     """The rows of the result; a result of another recipe says nothing about this model."""
     result = _read(run, "result.json")
-    if result.get("recipe") != recipe.to_json() or arm not in (result.get("models") or {}):
+    if result.get("recipe") != _read(run, "recipe.json") or arm not in (result.get("models") or {}):
         return NOT_MEASURED
     wanted = ("teacher", arm, "baseline", "untrained")
     shown = {**result, "models": {n: m for n, m in result["models"].items() if n in wanted}}
