@@ -28,8 +28,9 @@ from spiritsafe.tasks.base import load_task
 from spiritsafe.tasks.invoices.generator import SCHEMA
 from spiritsafe.tasks.tickets.generator import INTENTS
 from spiritsafe.teachers.folders import resolve_model
+from spiritsafe.training.batches import Example
+from spiritsafe.training.causal import train
 from spiritsafe.training.checkpoint import save_model
-from spiritsafe.training.loop import Example, train
 
 TICKETS: dict[str, Any] = {
     "task": {"kind": "tickets", "system": "Sort.", "verifier": {"kind": "label", "labels": list(INTENTS)}},

@@ -32,7 +32,7 @@ from spiritsafe.students.adapters import adapt
 from spiritsafe.students.templates import Row
 from spiritsafe.teachers import decode
 from spiritsafe.teachers.folders import resolve_model
-from spiritsafe.training.loop import _prepare
+from spiritsafe.training.causal import prepare
 
 BAR = 0.15
 STEPS = 8
@@ -87,7 +87,7 @@ def _training(
     model = _random(student, torch.float32 if how.adapter == "full" else half)
     guide = SimpleNamespace(model=_random(teacher, half)) if teacher else None
     model = adapt(model, recipe.student, 0)
-    stepper = _prepare(model, recipe.train, term, guide)  # type: ignore[arg-type]
+    stepper = prepare(model, recipe.train, term, guide)  # type: ignore[arg-type]
     length, vocabulary = recipe.train.max_length, student["vocab_size"]
     rows = [_row(length, vocabulary) for _ in range(recipe.train.batch_tokens // length)]
     stepper.step(rows, 1e-5)  # the optimiser's states appear

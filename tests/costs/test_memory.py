@@ -23,7 +23,7 @@ from spiritsafe.records import Sampling
 from spiritsafe.students.adapters import adapt
 from spiritsafe.students.templates import Row
 from spiritsafe.teachers import decode
-from spiritsafe.training.loop import _prepare
+from spiritsafe.training.causal import prepare
 
 CONFIGS = {
     "llama": "LlamaConfig",
@@ -166,7 +166,7 @@ def step_of(config, adapter: str, half: bool, checkpointing: bool, kind: str | N
         batch_tokens=2 * TOKENS,
         gradient_checkpointing=checkpointing,
     )
-    stepper = _prepare(model, settings, DivergenceTerm(kind=kind) if kind else None, teacher)
+    stepper = prepare(model, settings, DivergenceTerm(kind=kind) if kind else None, teacher)
     rows = [row(config.vocab_size) for _ in range(2 * TOKENS // LENGTH)]
     stepper.step(rows, 1e-3)  # the states appear in the first update
     states = [

@@ -21,7 +21,7 @@ from spiritsafe.students.adapters import (
     quantization,
     trained_state,
 )
-from spiritsafe.training.loop import train
+from spiritsafe.training.causal import train
 
 IDS = torch.arange(12)[None]
 

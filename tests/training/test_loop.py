@@ -22,7 +22,9 @@ from spiritsafe.errors import CorruptData, InputError
 from spiritsafe.recipe import DivergenceTerm, Train
 from spiritsafe.records import Request, Sampling
 from spiritsafe.teachers.local import LocalModel
-from spiritsafe.training.loop import Example, TrainReport, train
+from spiritsafe.training.batches import Example
+from spiritsafe.training.causal import train
+from spiritsafe.training.loop import TrainReport
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "train_losses.json"

@@ -15,7 +15,9 @@ from tests.tiny import tiny_model, tiny_tokenizer
 
 from spiritsafe.recipe import DivergenceTerm, Train
 from spiritsafe.teachers.local import LocalModel
-from spiritsafe.training.loop import Example, TrainReport, train
+from spiritsafe.training.batches import Example
+from spiritsafe.training.causal import train
+from spiritsafe.training.loop import TrainReport
 
 SETTINGS = {"tokens": 6000, "batch_tokens": 300, "max_length": 100, "checkpoint_steps": 3}
 

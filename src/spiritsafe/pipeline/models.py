@@ -59,8 +59,8 @@ def student_folder(context: Context, name: str, arm: Arm, seed: int) -> str:
 def train_arm(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Path]:
     """Train one student: students/<arm>-<seed>/model."""
     from spiritsafe.teachers.local import LocalModel
+    from spiritsafe.training.causal import train
     from spiritsafe.training.checkpoint import save_model
-    from spiritsafe.training.loop import train
 
     recipe, label = context.recipe, f"{name}-{seed}"
     model, tokenizer = _initial(context, arm, recipe.seed + seed)
