@@ -8,6 +8,7 @@ from spiritsafe import recipe_file
 from spiritsafe.errors import InputError, RecipeError, UsageError
 from spiritsafe.evaluate.grade import read_graded
 from spiritsafe.pipeline import data, models
+from spiritsafe.pipeline import run as pipeline
 from spiritsafe.pipeline.ask import ask
 from spiritsafe.pipeline.plan import plan
 from spiritsafe.pipeline.run import run, start
@@ -15,6 +16,12 @@ from spiritsafe.store.shards import read_shards
 from spiritsafe.store.store import Store
 
 WHO = {"origin": "gpt-4.1@api.openai.com:443", "date": "2026-05"}
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch):
+    """Workers would load the libraries again, which takes longer than these trainings."""
+    monkeypatch.setattr(pipeline, "workers_for", lambda _: 1)
 
 
 def logs(path, numbers, answer=lambda n: n + 1):
