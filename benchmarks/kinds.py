@@ -48,9 +48,10 @@ INVOICES: dict[str, Any] = {
     "student": {"kind": "extractor", "model": "bundled:base"},
     "collect": {"max_tokens": 128},
     "evaluate": {"max_tokens": 128, "speed_tokens": 32},
-    "train": {"tokens": 1_200_000, "batch_tokens": 512, "max_length": 320, "learning_rate": 0.003},
+    "train": {"tokens": 4_000_000, "batch_tokens": 512, "max_length": 320, "learning_rate": 0.003},
 }
-TEACHER_TOKENS = {"tickets": 900_000, "invoices": 700_000}
+TEACHER_TOKENS = {"tickets": 900_000, "invoices": 6_000_000}
+"""After 700,000 tokens of invoices the teacher wrote the right form and copied no field right."""
 PROMPTS = {"tickets": 8000, "invoices": 3000}
 TEST_PROMPTS = {"tickets": 1000, "invoices": 500}
 
