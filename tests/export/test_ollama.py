@@ -3,6 +3,7 @@
 import pytest
 from jinja2 import Environment
 from jinja2.exceptions import TemplateError
+from tests.families import FAMILIES, tokenizer_of
 
 from spiritsafe.export import ollama
 
@@ -62,6 +63,26 @@ def test_what_a_loop_cannot_say_is_left_alone():
         raise TemplateError("no system role")
 
     assert ollama.take_apart(refuses) is None
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_templates_of_the_families(name):
+    tokenizer = tokenizer_of(FAMILIES[name])
+    turns = ollama.template_of(tokenizer)
+    talks = [TALK[1:], TALK[1:2], *([] if turns.system is None else [TALK, TALK[:2]])]
+    for talk in talks:
+        text = tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+        assert f"{tokenizer.bos_token or ''}{turns.render(talk)}" == text
+    assert (turns.system is None) == (name in ("mistral", "gemma2"))
+    assert turns.stop == FAMILIES[name].end
+    assert turns.to_go().count("{{") == 7 + 2 * (turns.system is not None) + 2 * bool(turns.start)
+
+
+def test_a_template_without_a_system_role_cannot_be_given_a_system_message():
+    turns = ollama.template_of(tokenizer_of(FAMILIES["gemma2"]))
+    with pytest.raises(ValueError, match="takes no system message"):
+        ollama.modelfile("s.gguf", turns, "Be brief.")
+    assert "SYSTEM" not in ollama.modelfile("s.gguf", turns, None)
 
 
 def test_the_modelfile_of_chatml():

@@ -29,7 +29,8 @@ class Turns:
 
     start: str
     """Before everything where there is no system message, such as a default one."""
-    system: tuple[str, str]
+    system: tuple[str, str] | None
+    """None where the template takes no system message."""
     user: tuple[str, str]
     assistant: tuple[str, str]
     answer: str
@@ -39,7 +40,7 @@ class Turns:
 
     def render(self, messages: Sequence[Message]) -> str:
         """The conversation as these turns make it."""
-        sides = {"system": self.system, "user": self.user, "assistant": self.assistant}
+        sides = self._sides()
         texts = [f"{sides[m['role']][0]}{m['content']}{sides[m['role']][1]}" for m in messages]
         begin = "" if messages[0]["role"] == "system" else self.start
         return "".join([begin, *texts, self.answer])
@@ -47,36 +48,49 @@ class Turns:
     def to_go(self) -> str:
         """The same as a Go template over .Messages."""
         start = f"{{{{ if not .System }}}}{self.start}{{{{ end }}}}" if self.start else ""
-        roles = {"system": self.system, "user": self.user, "assistant": self.assistant}
         cases = "{{ else ".join(
             f'if eq .Role "{role}" }}}}{before}{{{{ .Content }}}}{after}'
-            for role, (before, after) in roles.items()
+            for role, (before, after) in self._sides().items()
         )
         return f"{start}{{{{ range .Messages }}}}{{{{ {cases}{{{{ end }}}}{{{{ end }}}}{self.answer}"
 
+    def _sides(self) -> dict[str, tuple[str, str]]:
+        system = {} if self.system is None else {"system": self.system}
+        return {**system, "user": self.user, "assistant": self.assistant}
+
+    def text(self) -> str:
+        """Everything that the template itself writes."""
+        return "".join([self.start, *(part for side in self._sides().values() for part in side), self.answer])
+
 
 def take_apart(render: Render) -> Turns | None:
-    """The turns of a chat template; None where a loop over the messages cannot say what it does."""
-    try:
-        turns = _guess(render)
-    except (TemplateError, ValueError):
-        return None
-    return turns if all(turns.render(talk) == render(talk, True) for talk in _talks()) else None
+    """The turns of a chat template; None where a loop over the messages cannot say what it does.
+
+    A template that refuses system messages is taken apart without.
+    """
+    for talks in (("u", "su", "uau", "suau"), ("u", "uau")):
+        try:
+            turns = _guess(render, longest=talks[-1])
+        except TemplateError:
+            continue
+        except ValueError:
+            return None
+        return turns if all(turns.render(_talk(t)) == render(_talk(t), True) for t in talks) else None
+    return None
 
 
-def _guess(render: Render) -> Turns:
-    before, _ = _pieces(render(_talk("u"), True), ONE)
+def _guess(render: Render, longest: str) -> Turns:
+    alone, _ = _pieces(render(_talk("u"), True), ONE)
     *_, end = _pieces(render(_talk("ua"), False), ONE, TWO)
-    first, after_system, middle, after_answer, last = _pieces(
-        render(_talk("suau"), True), SYSTEM, ONE, TWO, THREE
-    )
+    marks = (SYSTEM, ONE, TWO, THREE)[-len(longest) :]
+    *opening, middle, after_answer, last = _pieces(render(_talk(longest), True), *marks)
     user = after_answer.removeprefix(end)
-    if not (before.endswith(user) and after_system.endswith(user)):  # the system's text is in the user's turn
-        user = _shared_end(before, after_system, after_answer)
+    if not (alone.endswith(user) and opening[-1].endswith(user)):  # the system's text is in the user's turn
+        user = _shared_end(alone, opening[-1], after_answer)
     ended = _shared_start(middle, last)
     return Turns(
-        start=before.removesuffix(user),
-        system=(first, after_system.removesuffix(user)),
+        start=alone.removesuffix(user),
+        system=(opening[0], opening[1].removesuffix(user)) if len(opening) == 2 else None,
         user=(user, ended),
         assistant=(middle.removeprefix(ended), after_answer.removesuffix(user)),
         answer=last.removeprefix(ended),
@@ -89,10 +103,6 @@ def _talk(roles: str) -> list[Message]:
     names = {"s": ("system", [SYSTEM]), "u": ("user", [ONE, THREE]), "a": ("assistant", [TWO, TWO])}
     contents = {role: iter(marks) for role, (_, marks) in names.items()}
     return [{"role": names[role][0], "content": next(contents[role])} for role in roles]
-
-
-def _talks() -> list[list[Message]]:
-    return [_talk(roles) for roles in ("u", "su", "uau", "suau")]
 
 
 def _pieces(text: str, *marks: str) -> list[str]:
@@ -137,11 +147,13 @@ def modelfile(gguf: str, turns: Turns | None, system: str | None) -> str:
     """
     lines = [f"FROM ./{gguf}", "PARAMETER temperature 0"]
     if turns is not None:
-        if "{{" in "".join([turns.start, *turns.system, *turns.user, *turns.assistant, turns.answer]):
+        if "{{" in turns.text():
             raise ValueError("the chat template writes {{, which Ollama would read as its own")
         lines.append(f"TEMPLATE {_quoted(turns.to_go())}")
         if turns.stop:
             lines.append(f"PARAMETER stop {_quoted(turns.stop)}")
+    if system is not None and turns is not None and turns.system is None:
+        raise ValueError("the chat template takes no system message")
     if system is not None:
         lines.append(f"SYSTEM {_quoted(system)}")
     return "\n".join(lines) + "\n"
