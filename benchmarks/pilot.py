@@ -18,8 +18,9 @@ from typing import Any
 from spiritsafe import environment, recipe_file
 from spiritsafe.costs.curve import fit, interval
 from spiritsafe.pipeline import parallel, pilot
-from spiritsafe.pipeline.run import run, stages, start
+from spiritsafe.pipeline.run import run, start
 from spiritsafe.pipeline.stage import Context, Runner
+from spiritsafe.pipeline.stages import stages
 from spiritsafe.recipe import Recipe
 from spiritsafe.rundir import dump_json, write_atomic
 from spiritsafe.talk import Talk

@@ -1,8 +1,9 @@
 """Tasks that lack something: the run goes on with the rows that it can make, or says what is missing."""
 
 from spiritsafe import recipe_file
-from spiritsafe.pipeline import data, models
-from spiritsafe.pipeline.run import stages, start
+from spiritsafe.pipeline import data, inquiry, models, prompt_files
+from spiritsafe.pipeline.run import start
+from spiritsafe.pipeline.stages import stages
 from spiritsafe.recipe import Arm
 from spiritsafe.records import TeacherId
 from spiritsafe.rundir import RunDir
@@ -15,7 +16,7 @@ def context_of(tmp_path, *overrides):
     (tmp_path / "p.jsonl").write_text(SEEDS)
     task = {"kind": "jsonl", "path": str(tmp_path / "p.jsonl"), "verifier": {"kind": "none"}}
     context = start(recipe_file.parse({"task": task}, list(overrides)), tmp_path / "run")
-    context.run.mark_done("prompts", "key", data.write_prompts(context))
+    context.run.mark_done("prompts", "key", prompt_files.write_prompts(context))
     return context
 
 
@@ -45,7 +46,7 @@ def test_unit_tests_without_a_solution_are_no_bare_answer(tmp_path):
     )
     task = {"kind": "jsonl", "path": str(tmp_path / "p.jsonl"), "verifier": {"kind": "python"}}
     context = start(recipe_file.parse({"task": task}), tmp_path / "run")
-    context.run.mark_done("prompts", "key", data.write_prompts(context))
+    context.run.mark_done("prompts", "key", prompt_files.write_prompts(context))
     assert models.examples_of(context, Arm(data="answers"), 0) == ([], [])
 
 
@@ -70,15 +71,15 @@ def test_another_verifier_changes_the_split_and_the_baseline(tmp_path):
 def test_another_endpoint_is_another_teacher(tmp_path):
     context = context_of(tmp_path, "teacher.endpoint=completions")
     teacher = TeacherId(wire_name="m", host="127.0.0.1:8000", channel="api")
-    assert data.teacher_of(context, teacher) == "m@127.0.0.1:8000#completions"
-    assert data.teacher_of(context_of(tmp_path), teacher) == "m@127.0.0.1:8000"
+    assert inquiry.teacher_of(context, teacher) == "m@127.0.0.1:8000#completions"
+    assert inquiry.teacher_of(context_of(tmp_path), teacher) == "m@127.0.0.1:8000"
 
 
 def test_an_old_expansion_is_not_trained_on(tmp_path):
     context = context_of(tmp_path)
-    before = len(data.training_prompts(context))
-    context.run.write_lines("prompts/expanded.jsonl", [data.training_prompts(context)[0].to_json()])
-    assert len(data.training_prompts(context)) == before
+    before = len(prompt_files.training_prompts(context))
+    context.run.write_lines("prompts/expanded.jsonl", [prompt_files.training_prompts(context)[0].to_json()])
+    assert len(prompt_files.training_prompts(context)) == before
 
 
 def test_a_file_shorter_than_train_prompts_is_expanded_too(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from spiritsafe import recipe_file
 from spiritsafe.errors import InputError, RecipeError, UsageError
 from spiritsafe.evaluate.grade import read_graded
-from spiritsafe.pipeline import data, models
+from spiritsafe.pipeline import data, models, prompt_files
 from spiritsafe.pipeline import run as pipeline
 from spiritsafe.pipeline.ask import ask
 from spiritsafe.pipeline.plan import plan
@@ -80,7 +80,7 @@ def test_logged_answers_to_a_test_file_are_the_teachers_row(tmp_path):
     out = tmp_path / "r"
     Store.take_in(out, both, **WHO)
     context = start(recipe(tmp_path / "train.jsonl", test_path=str(test)), out)
-    assert len(list(data.write_prompts(context))) == 4
+    assert len(list(prompt_files.write_prompts(context))) == 4
     assert list(data.collect_test_answers(context))
     (path,) = models.grade_teacher(context)
     assert [row.correct for row in read_graded(path)].count(True) == 5

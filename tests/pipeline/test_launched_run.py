@@ -9,8 +9,9 @@ import pytest
 from spiritsafe import recipe_file
 from spiritsafe.pipeline import run as pipeline
 from spiritsafe.pipeline.plan import plan
-from spiritsafe.pipeline.run import stages, start, teacher_first
+from spiritsafe.pipeline.run import start, teacher_first
 from spiritsafe.pipeline.stage import Stage
+from spiritsafe.pipeline.stages import stages
 from spiritsafe.rundir import RunDir
 
 PROGRAM = Path(__file__).parent.parent / "fakes" / "launched_server.py"

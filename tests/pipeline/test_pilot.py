@@ -9,7 +9,7 @@ from spiritsafe import recipe_file
 from spiritsafe.cli.main import app
 from spiritsafe.costs.curve import Measured
 from spiritsafe.errors import InputError, UsageError
-from spiritsafe.pipeline import data, forecasts, pilot
+from spiritsafe.pipeline import forecasts, inquiry, pilot
 from spiritsafe.pipeline import run as run_module
 from spiritsafe.pipeline.run import run, start
 from spiritsafe.rundir import RunDir
@@ -33,7 +33,7 @@ def quick():
     }
     script = ScriptedSampler(lambda request: known[request.prompt_id])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "connect", lambda *_, **__: script)
+        patch.setattr(inquiry, "connect", lambda *_, **__: script)
         patch.setattr(run_module, "workers_for", lambda _: 1)
         yield
 

@@ -6,8 +6,9 @@ import pytest
 
 from spiritsafe import recipe_file
 from spiritsafe.errors import UsageError
-from spiritsafe.pipeline.run import GROUPS, run, stages, start
+from spiritsafe.pipeline.run import GROUPS, run, start
 from spiritsafe.pipeline.stage import Runner, Stage
+from spiritsafe.pipeline.stages import stages
 from spiritsafe.rundir import RunDir
 
 SMALL = {

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from spiritsafe.errors import TeacherError, UsageError
-from spiritsafe.pipeline import classifiers, data, models
+from spiritsafe.pipeline import classifiers, inquiry, models
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.recipe import Recipe
 from spiritsafe.records import Prompt, Reply, Request, Sampling
@@ -95,10 +95,10 @@ def _student(context: Context, folder: str, prompt: Prompt) -> Reply:
 def _teacher(context: Context, prompt: Prompt) -> Reply:
     """The teacher's answer, from the ledger where it was given before."""
     with context.run.locked(), context.server or contextlib.nullcontext():
-        samples = data.ask(context, [prompt], _sampling(context), data.ASK)
+        samples = inquiry.ask(context, [prompt], _sampling(context), inquiry.ASK)
         if not samples:
             with Ledger(context.run.ledger, context.recipe.budget) as ledger:
-                reasons = ", ".join(ledger.totals(data.ASK).reasons)
+                reasons = ", ".join(ledger.totals(inquiry.ASK).reasons)
             raise TeacherError(f"the teacher did not answer: {reasons}", hint="ask again, or see its log")
     sample = samples[0]
     return Reply(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spiritsafe.collect.labels import LEAST_MASS, Target, label_masses
-from spiritsafe.pipeline import data, kinds, models, part
+from spiritsafe.pipeline import inquiry, kinds, models, part, prompt_files
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.recipe import Arm
 from spiritsafe.records import Prompt
@@ -57,7 +57,7 @@ def texts_of(context: Context, arm: Arm, seed: int) -> tuple[list[LabelledText],
     from spiritsafe.students.heads import text_of
     from spiritsafe.training.classify import LabelledText
 
-    validation_ids = {p.prompt_id for p in data.read_prompts(context, "validation")}
+    validation_ids = {p.prompt_id for p in prompt_files.read_prompts(context, "validation")}
     train: list[LabelledText] = []
     validation: list[LabelledText] = []
     targets = _targets(context, arm)
@@ -76,7 +76,7 @@ def _targets(context: Context, arm: Arm) -> list[Target]:
     if arm.data == "gold":
         return []
     labels = context.recipe.task.verifier.labels
-    known = ((p, kinds.label_of(context.recipe, p)) for p in data.asked_prompts(context))
+    known = ((p, kinds.label_of(context.recipe, p)) for p in prompt_files.asked_prompts(context))
     return [
         Target(
             prompt_id=p.prompt_id,
@@ -96,7 +96,7 @@ def grade_teacher(context: Context) -> Iterable[Path]:
 def _teacher_shares(context: Context) -> dict[str, list[float]]:
     labels = context.recipe.task.verifier.labels
     with Ledger(context.run.ledger, context.recipe.budget) as ledger:
-        tops = ledger.top_logprobs(data.TEST)
+        tops = ledger.top_logprobs(inquiry.TEST)
     shares = {}
     for sample in read_shards(context.run.path / "test_samples"):
         top = tops.get(sample.request_hash)
@@ -117,7 +117,7 @@ def answer_test(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Pa
     labels = recipe.task.verifier.labels
     folder = models.student_folder(context, name, arm, seed)
     classifier = Classifier(*load_classifier(folder, labels, seed=recipe.seed + seed))
-    slices = data.test_prompts(context)
+    slices = prompt_files.test_prompts(context)
     prompts = [prompt for part in slices.values() for prompt in part]
     found = classifier.probabilities([text_of(prompt.messages) for prompt in prompts])
     shares = {p.prompt_id: row for p, row in zip(prompts, found.tolist(), strict=True)}

@@ -25,11 +25,10 @@ from spiritsafe.costs.prices import is_loopback
 from spiritsafe.costs.shapes import Shape, shape_of
 from spiritsafe.environment import Device
 from spiritsafe.errors import InputError
-from spiritsafe.pipeline import data
 from spiritsafe.recipe import Arm, Recipe
 from spiritsafe.records import Record
 from spiritsafe.teachers.connect import is_served, teacher_id
-from spiritsafe.teachers.folders import config_of
+from spiritsafe.teachers.folders import bytes_of, config_of
 from spiritsafe.workers import workers_for
 
 CONTEXT = 600_000_000
@@ -153,7 +152,7 @@ def _training(recipe: Recipe, device: Device, what: str, arm: Arm) -> Need:
             shape, layers=len(arm.shrink.layers), sliding=min(shape.sliding, len(arm.shrink.layers))
         )
     how = training_of(recipe, device, shape, arm)
-    copies = workers_for(data.bytes_of(recipe.student.model)) if device.kind == "cpu" else 1
+    copies = workers_for(bytes_of(recipe.student.model)) if device.kind == "cpu" else 1
     step = training_step(shape, how, teacher)
     note = _parts(step) + (f"; {copies} at the same time" if copies > 1 else "")
     cure = _training_cure(recipe, device, shape, how, teacher)
@@ -246,5 +245,5 @@ def _shape(config: Mapping[str, Any] | None) -> tuple[Shape | None, str]:
 
 def _weights(name: str, config: Mapping[str, Any], shape: Shape, element: int) -> int:
     quantization = config.get("quantization_config")
-    files = data.bytes_of(name) if quantization and not name.startswith("hf:") else 0
+    files = bytes_of(name) if quantization and not name.startswith("hf:") else 0
     return files or weight_bytes(shape, element, quantization)

@@ -13,7 +13,7 @@ from spiritsafe.costs.prices import price_of
 from spiritsafe.errors import UsageError
 from spiritsafe.evaluate import judged, preference
 from spiritsafe.evaluate.grade import Graded, read_graded
-from spiritsafe.pipeline import data, models
+from spiritsafe.pipeline import data, inquiry, models, prompt_files
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.recipe import Judge, Recipe
 from spiritsafe.records import Prompt, Sample, TeacherId, content_hash
@@ -83,7 +83,7 @@ def forecast(recipe: Recipe, training: int, test: int) -> str | None:
 
 def judge_training(context: Context) -> Iterable[Path]:
     """Mark the answers that selection would keep: judged/select.jsonl, and what the marks are worth."""
-    asked = {prompt.prompt_id: prompt for prompt in data.asked_prompts(context)}
+    asked = {prompt.prompt_id: prompt for prompt in prompt_files.asked_prompts(context)}
     kept = sorted(data.chosen(context, judged=False).accepted, key=lambda sample: sample.request_hash)
     answers = [(asked.get(s.prompt_id) or _prompt_of(s), s.text) for s in kept]
     first, again = _with_judge(context, lambda court: court.mark(answers, SELECT, repeated=REPEATED))
@@ -108,7 +108,7 @@ def _prompt_of(sample: Sample) -> Prompt:
 def judge_test(context: Context) -> Iterable[Path]:
     """Score every model's test answers: judged/<label>.jsonl and judged/test.json."""
     recipe, settings = context.recipe, _settings(context)
-    prompts = {p.prompt_id: p for of_slice in data.test_prompts(context).values() for p in of_slice}
+    prompts = {p.prompt_id: p for of_slice in prompt_files.test_prompts(context).values() for p in of_slice}
     names = models.labels(context)
     rows = {label: _answers(context, label) for labels in names.values() for label in labels}
     if judged.TEACHER not in rows and settings.mode == "pairwise":
@@ -139,12 +139,12 @@ def judge_test(context: Context) -> Iterable[Path]:
 
 def complete_training(context: Context) -> bool:
     """False while a mark is missing that another run may bring."""
-    return data.is_complete(context, SELECT)
+    return inquiry.is_complete(context, SELECT)
 
 
 def complete_test(context: Context) -> bool:
     """The same for the test answers."""
-    return data.is_complete(context, TEST) and data.is_complete(context, LABELS)
+    return inquiry.is_complete(context, TEST) and inquiry.is_complete(context, LABELS)
 
 
 def figures(context: Context) -> dict[str, Any] | None:
@@ -239,10 +239,10 @@ def _with_judge(context: Context, work: Callable[[Court], Awaitable[T]]) -> T:
                     settings=settings,
                     sampler=sampler,
                     ledger=ledger,
-                    judge_key=data.answerer(settings, sampler.teacher),
+                    judge_key=inquiry.answerer(settings, sampler.teacher),
                     price=price_of(settings, sampler.teacher),
                     max_attempts=recipe.collect.max_attempts,
-                    progress=lambda p: data.show(context, "judge", p),
+                    progress=lambda p: inquiry.show(context, "judge", p),
                 )
                 return await work(court)
         finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spiritsafe.errors import SpiritSafeError
-from spiritsafe.pipeline import data, kinds, part
+from spiritsafe.pipeline import kinds, part, prompt_files
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.pipeline.traces import training_samples
 from spiritsafe.recipe import Arm
@@ -17,7 +17,7 @@ from spiritsafe.records import Message, canonical_json
 from spiritsafe.store.shards import read_shards
 from spiritsafe.tasks import verifiers
 from spiritsafe.teachers.connect import is_served
-from spiritsafe.teachers.folders import resolve_model
+from spiritsafe.teachers.folders import resolve_model, weights_of
 
 if TYPE_CHECKING:
     from spiritsafe.evaluate.measures import Shares
@@ -138,7 +138,7 @@ def examples_of(context: Context, arm: Arm, seed: int) -> tuple[list[Example], l
     """Training and validation examples of an arm: teacher answers, bare answers or worked ground truth."""
     from spiritsafe.training.batches import Example
 
-    validation_ids = {p.prompt_id for p in data.read_prompts(context, "validation")}
+    validation_ids = {p.prompt_id for p in prompt_files.read_prompts(context, "validation")}
     train: list[Example] = []
     validation: list[Example] = []
     completions = _completions(context, arm.data)
@@ -156,7 +156,7 @@ def _completions(context: Context, kind: str) -> list[tuple[str, tuple[Message, 
     if kind == "teacher":
         samples = training_samples(context)
         return [(s.prompt_id, s.messages, s.text, s.reasoning) for s in samples]
-    prompts, verifier = data.asked_prompts(context), context.recipe.task.verifier
+    prompts, verifier = prompt_files.asked_prompts(context), context.recipe.task.verifier
     if kind == "gold":
         return [(p.prompt_id, p.messages, p.solution, None) for p in prompts if p.solution is not None]
     known = [p for p in prompts if verifiers.has_bare_answer(p, verifier)]
@@ -194,7 +194,7 @@ def grade_teacher(context: Context, shares: Shares | None = None) -> Iterable[Pa
         context.talk.note("no teacher is asked: its row is left out, and so is the share of the gap closed")
         return
     texts = {prompt_id: answers[majority(answers, verifier)] for prompt_id, answers in drawn.items()}
-    slices = data.test_prompts(context)
+    slices = prompt_files.test_prompts(context)
     graded = grade_replies(slices, texts, verifier)
     yield context.run.write_lines("evaluation/teacher.jsonl", (row.to_json() for row in graded))
     yield from kinds.write_measures(context, "teacher", graded, slices["test"], shares or {})
@@ -208,14 +208,14 @@ def answer_test(context: Context, name: str, arm: Arm, seed: int) -> Iterable[Pa
     path = context.run.file("evaluation", f"{label}.jsonl")
     if is_left_out(context, name, arm, seed):
         return
-    slices = data.test_prompts(context)
+    slices = prompt_files.test_prompts(context)
     graded = answer(
         _as_asked(context, folder),
         slices,
         context.recipe.evaluate,
         context.recipe.task.verifier,
         path,
-        key="/".join(data.weights_of(folder)) or folder,
+        key="/".join(weights_of(folder)) or folder,
         progress=lambda done, total: context.talk.progress(f"evaluate {label}", done, total),
     )
     yield path
@@ -270,7 +270,7 @@ def write_speeds(context: Context, models: Mapping[str, Timed], measure: Measure
         twins = _twins(sizes)
         measured = measure(
             {name: models[name] for name in dict.fromkeys(twins.values())},
-            data.read_prompts(context, "test"),
+            prompt_files.read_prompts(context, "test"),
             context.recipe.evaluate.speed_tokens,
             progress=lambda done, total: context.talk.progress("speed", done, total, "repeats"),
         )

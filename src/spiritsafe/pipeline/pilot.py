@@ -15,10 +15,11 @@ from spiritsafe.costs.forecast import Forecast, forecast
 from spiritsafe.costs.prices import price_of
 from spiritsafe.errors import InputError, UsageError
 from spiritsafe.evaluate.grade import read_graded
-from spiritsafe.pipeline import data, judging, part
+from spiritsafe.pipeline import judging, part, prompt_files
 from spiritsafe.pipeline.forecasts import write_forecast
-from spiritsafe.pipeline.run import do, needed, stages, start
+from spiritsafe.pipeline.run import do, needed, start
 from spiritsafe.pipeline.stage import Context, Stage
+from spiritsafe.pipeline.stages import stages
 from spiritsafe.pipeline.traces import training_samples
 from spiritsafe.recipe import Arm, Recipe
 from spiritsafe.records import Sample
@@ -82,7 +83,7 @@ def measured(context: Context, samples: Sequence[Sample], name: str, seed: int =
 
 def training_answers(context: Context) -> list[Sample]:
     """The selected answers to training prompts: what a student of the whole run is trained on."""
-    held_out = {p.prompt_id for p in data.read_prompts(context, "validation")}
+    held_out = {p.prompt_id for p in prompt_files.read_prompts(context, "validation")}
     return [s for s in training_samples(context) if s.prompt_id not in held_out]
 
 
@@ -94,7 +95,7 @@ def usd_per_answer(context: Context, samples: Sequence[Sample]) -> float | None:
     made_here = sum(s.origin.channel != "import" for s in samples)
     if not made_here:
         return None
-    held_out = {p.prompt_id for p in data.read_prompts(context, "validation")}
+    held_out = {p.prompt_id for p in prompt_files.read_prompts(context, "validation")}
     asked = read_shards(context.run.path / "samples")
     paid = sum(s.cost_usd for s in asked if s.prompt_id not in held_out)
     if not paid:
@@ -133,7 +134,7 @@ def _collected(context: Context) -> list[Sample]:
     """The answers at hand, collected and selected if they are not yet."""
     before = [s for s in _stages_of_students(context) if not s.student]
     do(context, [stage for stage in before if stage.name == "prompts"])
-    train = len(data.read_prompts(context, "train"))
+    train = len(prompt_files.read_prompts(context, "train"))
     _require(max(train, context.recipe.task.expand_to), "training prompts")
     do(context, [stage for stage in before if stage.name != "prompts"])
     samples = training_answers(context)

@@ -11,9 +11,10 @@ from pathlib import Path
 from spiritsafe.costs.economics import Bound, Estimate, Measured, Span, at_most, estimate, request_bound
 from spiritsafe.costs.prices import batch_price, price_of
 from spiritsafe.errors import UsageError
-from spiritsafe.pipeline import data, judging
-from spiritsafe.pipeline.run import stages, start
+from spiritsafe.pipeline import data, inquiry, judging, prompt_files
+from spiritsafe.pipeline.run import start
 from spiritsafe.pipeline.stage import Context, Runner
+from spiritsafe.pipeline.stages import stages
 from spiritsafe.recipe import Price, Recipe
 from spiritsafe.records import Prompt, Request, TeacherId
 from spiritsafe.rundir import RunDir
@@ -55,11 +56,11 @@ def plan(recipe: Recipe, out: str | Path, *, talk: Talk | None = None) -> Estima
 def _plan(context: Context) -> Estimate:
     recipe = context.recipe
     Runner(context).do(next(stage for stage in stages(recipe, context.run.path) if stage.name == "prompts"))
-    train = data.asked_prompts(context)
-    test = [prompt for slice_ in data.test_prompts(context).values() for prompt in slice_]
+    train = prompt_files.asked_prompts(context)
+    test = [prompt for slice_ in prompt_files.test_prompts(context).values() for prompt in slice_]
     measured = [] if only_by_batch(recipe.teacher.model) else _measure(context, train)
     teacher = _teacher_id(recipe)
-    missing = max(0, recipe.task.expand_to - len(data.training_prompts(context)))
+    missing = max(0, recipe.task.expand_to - len(prompt_files.training_prompts(context)))
     expansions = data.expansions(context, teacher, missing) if missing else []
     train += islice(cycle(train), missing)  # new prompts are about as long as those they are modelled on
     count = len(train) * recipe.collect.samples_per_prompt + len(test) + len(expansions)
@@ -74,13 +75,13 @@ def _plan(context: Context) -> Estimate:
         return estimate(count, measured, price, concurrency=together, bound=bound, budget=recipe.budget)
 
     live = price_of(recipe.teacher, teacher)
-    if not data.by_batch(recipe):
+    if not inquiry.by_batch(recipe):
         return at(live)
     return replace(at(batch_price(live, teacher)), batch=True, live_usd=at(live).usd, seconds=BATCH_S)
 
 
 def _teacher_id(recipe: Recipe) -> TeacherId:
-    make = connect_batch if data.by_batch(recipe) else connect
+    make = connect_batch if inquiry.by_batch(recipe) else connect
     return make(recipe.teacher.model, settings=recipe.teacher).teacher
 
 
@@ -121,7 +122,7 @@ def _span(span: Span, form: str) -> str:
 def _measure(context: Context, prompts: Sequence[Prompt]) -> list[Measured]:
     """Ask a few prompts; their input tokens are scaled to the mean length of all, which is known."""
     asked = prompts[:SAMPLE]
-    samples = data.ask(context, asked, data.drawing(context.recipe), "plan")
+    samples = inquiry.ask(context, asked, data.drawing(context.recipe), "plan")
     with Ledger(context.run.ledger, context.recipe.budget) as ledger:
         latencies = ledger.latencies("plan")
     scale = _mean_bytes(prompts) / _mean_bytes(asked)

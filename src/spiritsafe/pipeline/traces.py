@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spiritsafe.collect.summary import summaries, summary_requests
-from spiritsafe.pipeline import data
+from spiritsafe.pipeline import inquiry
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.records import Sample
 from spiritsafe.store.shards import read_shards
@@ -23,10 +23,10 @@ def summarise(context: Context) -> Iterable[Path]:
     words = context.recipe.collect.summary_words
     found = {}
     if any(sample.reasoning for sample in chosen):
-        answers = data.with_teacher(
+        answers = inquiry.with_teacher(
             context,
             SUMMARY,
-            lambda teacher: summary_requests(chosen, data.teacher_of(context, teacher), words),
+            lambda teacher: summary_requests(chosen, inquiry.teacher_of(context, teacher), words),
         )
         found = summaries(answers)
     yield context.run.write_json(FILE, found)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spiritsafe.errors import InputError
+from spiritsafe.rundir import file_sha256
 
 BUNDLED = Path(__file__).parents[1] / "tasks" / "schoolbook" / "bundled"
 FORMS = "allowed: bundled:NAME, hf:REPO, a folder, openai:MODEL, http(s)://host/v1#MODEL"
@@ -68,6 +69,16 @@ def _cached(repository: str) -> Path | None:
     except (ImportError, ValueError):  # not a repository's name
         return None
     return Path(found) if isinstance(found, str) else None
+
+
+def weights_of(folder: str) -> list[str]:
+    """First 16 hex digits of each weight file's SHA-256; none for a repository's name."""
+    return [file_sha256(path)[:16] for path in sorted(Path(folder).glob("*.safetensors"))]
+
+
+def bytes_of(ref: str) -> int:
+    """Size of a local model's weight files; 0 for one that is not in a folder here."""
+    return sum(path.stat().st_size for path in Path(resolve_model(ref)).glob("*.safetensors"))
 
 
 def _check_folder(folder: Path) -> None:
