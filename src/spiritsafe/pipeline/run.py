@@ -1,4 +1,4 @@
-"""The public `run`: the stages that are not done yet, in order, beside a launched teacher where there is one."""
+"""The public `run`: stages that are not done yet, in order, beside a launched teacher where there is one."""
 
 from __future__ import annotations
 
