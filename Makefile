@@ -10,7 +10,7 @@ demo: $(STAMP)  ## distil the bundled teacher and open the numbers
 	$(BIN)/spiritsafe run
 
 test: $(STAMP)  ## the default test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)  ## style, lint, types: the same as pre-commit
 	$(BIN)/ruff format --check .

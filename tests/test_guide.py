@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.cores import one_core
+
 PAGE = Path(__file__).parents[1] / "docs" / "guide" / "first-hour.md"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
 
@@ -18,13 +20,6 @@ def commands():
         for block in re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.S)
         for line in block.splitlines()
     ]
-
-
-def one_core():
-    """Let a command see one core: it then starts no workers, each of which would load the libraries again."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[os.getppid() % len(cores)]})
 
 
 def execute(command, folder):

@@ -1,7 +1,7 @@
 """Tasks that lack something: the run goes on with the rows that it can make, or says what is missing."""
 
 from spiritsafe import recipe_file
-from spiritsafe.pipeline import data, inquiry, models, prompt_files
+from spiritsafe.pipeline import data, inquiry, measuring, models, prompt_files
 from spiritsafe.pipeline.run import start
 from spiritsafe.pipeline.stages import stages
 from spiritsafe.recipe import Arm
@@ -35,7 +35,7 @@ def test_without_worked_solutions_gold_is_left_out(tmp_path):
         context.run.path / "students" / "gold-0" / models.LEFT_OUT
     ]
     assert models.is_left_out(context, "gold", arm, 0)
-    assert list(models.answer_test(context, "gold", arm, 0)) == []
+    assert list(measuring.answer_test(context, "gold", arm, 0)) == []
     assert not models.is_left_out(context, "gold", Arm(data="none"), 0)
     assert not models.is_left_out(context, "student", Arm(data="teacher"), 0)
 

@@ -7,7 +7,7 @@ import pytest
 from spiritsafe import recipe_file
 from spiritsafe.errors import InputError, RecipeError, UsageError
 from spiritsafe.evaluate.grade import read_graded
-from spiritsafe.pipeline import data, models, prompt_files
+from spiritsafe.pipeline import data, measuring, prompt_files
 from spiritsafe.pipeline import run as pipeline
 from spiritsafe.pipeline.ask import ask
 from spiritsafe.pipeline.plan import plan
@@ -82,11 +82,11 @@ def test_logged_answers_to_a_test_file_are_the_teachers_row(tmp_path):
     context = start(recipe(tmp_path / "train.jsonl", test_path=str(test)), out)
     assert len(list(prompt_files.write_prompts(context))) == 4
     assert list(data.collect_test_answers(context))
-    (path,) = models.grade_teacher(context)
+    (path,) = measuring.grade_teacher(context)
     assert [row.correct for row in read_graded(path)].count(True) == 5
     carved = start(recipe(tmp_path / "train.jsonl"), out)
     list(data.collect_test_answers(carved))
-    assert list(models.grade_teacher(carved)) == []  # held out of the logs, it would be right by construction
+    assert list(measuring.grade_teacher(carved)) == []  # held out of the logs: right by construction
     assert not path.exists()
 
 

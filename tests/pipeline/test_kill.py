@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.cores import one_core
 
 RECIPE = [
     "task.train_prompts=40",
@@ -44,18 +45,19 @@ STAGES = {
 """What is done before each stage begins."""
 
 
-def start(out: Path, verb: str) -> subprocess.Popen:
+def start(out: Path, verb: str, **options) -> subprocess.Popen:
     arguments = [part for setting in RECIPE for part in ("--set", setting)]
     return subprocess.Popen(
         [sys.executable, "-m", "spiritsafe", verb, "--out", str(out), *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        **options,
     )
 
 
-def finish(out: Path, verb: str) -> None:
-    run = start(out, verb)
+def finish(out: Path, verb: str, **options) -> None:
+    run = start(out, verb, **options)
     _, talk = run.communicate(timeout=300)
     assert run.returncode == 0, talk.decode()
 
@@ -120,8 +122,9 @@ def kill_at(out: Path, stage: str, work: float) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
+    """On one core, as what resumes; what is killed has a worker per core, which must not show in the end."""
     out = tmp_path_factory.mktemp("undisturbed")
-    finish(out, "evaluate")
+    finish(out, "evaluate", preexec_fn=one_core)
     return out
 
 
@@ -130,7 +133,7 @@ def check(whole: Path, out: Path, stage: str, seed: int) -> None:
     stand_before(stage, whole, out)
     kill_at(out, stage, random.Random(seed).random() * work_done(whole, stage))
     before = settled(out)
-    finish(out, "evaluate")
+    finish(out, "evaluate", preexec_fn=one_core)
     after = settled(out)
     assert all(after[key] == attempts for key, attempts in before.items())
     assert what_counts(out) == what_counts(whole)

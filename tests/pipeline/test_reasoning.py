@@ -13,6 +13,7 @@ from spiritsafe.pipeline.run import run
 from spiritsafe.rundir import RunDir
 from spiritsafe.store.shards import read_shards
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 TRACE = "First add the tens, then the ones."
 
 

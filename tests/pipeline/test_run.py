@@ -11,6 +11,7 @@ from spiritsafe.pipeline.stage import Runner, Stage
 from spiritsafe.pipeline.stages import stages
 from spiritsafe.rundir import RunDir
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 SMALL = {
     "task": {
         "train_prompts": 60,
@@ -26,7 +27,7 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def done(tmp_path_factory, in_this_process):
     out = tmp_path_factory.mktemp("run")
     recipe = recipe_file.parse(SMALL)
     return recipe, out, run(recipe, out)

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from spiritsafe.errors import TeacherError, UsageError
-from spiritsafe.pipeline import classifiers, inquiry, models
+from spiritsafe.pipeline import classifiers, inquiry, measuring, models
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.recipe import Recipe
 from spiritsafe.records import Prompt, Reply, Request, Sampling
@@ -81,15 +81,13 @@ def _sampling(context: Context) -> Sampling:
 
 
 def _student(context: Context, folder: str, prompt: Prompt) -> Reply:
-    from spiritsafe.teachers.local import LocalModel
-
     if context.recipe.student.kind == "classifier":
         return Reply(text=classifiers.ask(context, folder, prompt))
     request = Request(
         prompt_id=prompt.prompt_id, messages=prompt.messages, teacher="ask", sampling=_sampling(context)
     )
     thinking = context.recipe.evaluate.thinking_tokens
-    return LocalModel.load(folder).generate([request], thinking_tokens=thinking)[0]
+    return measuring.as_asked(context, folder).generate([request], thinking_tokens=thinking)[0]
 
 
 def _teacher(context: Context, prompt: Prompt) -> Reply:

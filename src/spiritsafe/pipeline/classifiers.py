@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spiritsafe.collect.labels import LEAST_MASS, Target, label_masses
-from spiritsafe.pipeline import inquiry, kinds, models, part, prompt_files
+from spiritsafe.pipeline import inquiry, kinds, measuring, models, part, prompt_files
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.recipe import Arm
 from spiritsafe.records import Prompt
@@ -90,7 +90,7 @@ def _targets(context: Context, arm: Arm) -> list[Target]:
 
 def grade_teacher(context: Context) -> Iterable[Path]:
     """Judge the teacher's test answers; its calibration is known where the server sent log-probabilities."""
-    yield from models.grade_teacher(context, _teacher_shares(context))
+    yield from measuring.grade_teacher(context, _teacher_shares(context))
 
 
 def _teacher_shares(context: Context) -> dict[str, list[float]]:
@@ -143,9 +143,9 @@ def time_models(context: Context) -> Iterable[Path]:
     recipe = context.recipe
     students = {
         name: Classifier(*load_classifier(folder, recipe.task.verifier.labels, seed=recipe.seed))
-        for name, folder in models.folders_of(context).items()
+        for name, folder in measuring.folders_of(context).items()
     }
-    yield models.write_speeds(context, {**models.teacher_model(context), **students}, both)
+    yield measuring.write_speeds(context, {**measuring.teacher_model(context), **students}, both)
 
 
 def ask(context: Context, folder: str, prompt: Prompt) -> str:

@@ -9,15 +9,7 @@ from typing import Any
 
 from spiritsafe.errors import InputError
 from spiritsafe.evaluate.grade import answer_sampling
-from spiritsafe.pipeline import (
-    classifiers,
-    data,
-    inquiry,
-    judging,
-    models,
-    prompt_files,
-    traces,
-)
+from spiritsafe.pipeline import classifiers, data, inquiry, judging, measuring, models, prompt_files, traces
 from spiritsafe.pipeline.stage import Stage
 from spiritsafe.recipe import Judge, ModelAccess, Recipe
 from spiritsafe.rundir import file_sha256
@@ -110,9 +102,9 @@ def _kind_inputs(recipe: Recipe) -> dict[str, Any]:
     return {} if recipe.student.kind == "chat" else {"kind": recipe.student.kind, "seed": recipe.seed}
 
 
-def _room(recipe: Recipe) -> Any:
-    """The module whose stages train and measure this kind of student."""
-    return classifiers if recipe.student.kind == "classifier" else models
+def _of_kind(recipe: Recipe, others: Any) -> Any:
+    """The module that trains or measures this kind of student; `others` does so for all but classifiers."""
+    return classifiers if recipe.student.kind == "classifier" else others
 
 
 def _student_stages(recipe: Recipe) -> Iterable[Stage]:
@@ -137,14 +129,14 @@ def _student_stages(recipe: Recipe) -> Iterable[Stage]:
             },
             # Bare and worked answers come with the prompts; only teacher answers pass the selection.
             needs=chosen if arm.data == "teacher" else ("prompts",),
-            action=partial(_room(recipe).train_arm, name=name, arm=arm, seed=seed),
+            action=partial(_of_kind(recipe, models).train_arm, name=name, arm=arm, seed=seed),
             student=True,
         )
 
 
 def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
     drawn = {**answer_sampling(recipe.evaluate).to_json(), "votes": recipe.evaluate.votes}
-    measuring = {**drawn, "thinking_tokens": recipe.evaluate.thinking_tokens}
+    answered = {**drawn, "thinking_tokens": recipe.evaluate.thinking_tokens}
     untouched = {
         **_model_inputs(recipe.student.model),
         "chat_template": recipe.student.chat_template,
@@ -170,7 +162,7 @@ def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
         group="evaluate",
         inputs={"verifier": verifier, **_kind_inputs(recipe)},
         needs=("collect-test",),
-        action=_room(recipe).grade_teacher,
+        action=_of_kind(recipe, measuring).grade_teacher,
     )
     trained, measured = [], ["evaluate-teacher"]
     for name, arm, seed in models.model_names(recipe.arms):
@@ -180,7 +172,7 @@ def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
             trained.append(f"train-{name}-{seed}")
         inputs = {
             "verifier": verifier,
-            "evaluate": measuring,
+            "evaluate": answered,
             "student": untouched if len(needs) == 1 else None,
             **_kind_inputs(recipe),
         }
@@ -189,7 +181,7 @@ def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
             group="evaluate",
             inputs=inputs,
             needs=tuple(needs),
-            action=partial(_room(recipe).answer_test, name=name, arm=arm, seed=seed),
+            action=partial(_of_kind(recipe, measuring).answer_test, name=name, arm=arm, seed=seed),
             student=True,
         )
         measured.append(f"evaluate-{name}-{seed}")
@@ -217,7 +209,7 @@ def _measuring_stages(recipe: Recipe, out: Path) -> Iterable[Stage]:
             **_kind_inputs(recipe),
         },
         needs=("prompts", *trained),
-        action=_room(recipe).time_models,
+        action=_of_kind(recipe, measuring).time_models,
     )
 
 
