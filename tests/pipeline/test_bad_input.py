@@ -1,8 +1,11 @@
 """Tasks that lack something: the run goes on with the rows that it can make, or says what is missing."""
 
+import pytest
+
 from spiritsafe import recipe_file
+from spiritsafe.errors import UsageError
 from spiritsafe.pipeline import data, inquiry, measuring, models, prompt_files
-from spiritsafe.pipeline.run import start
+from spiritsafe.pipeline.run import run, start
 from spiritsafe.pipeline.stages import stages
 from spiritsafe.recipe import Arm
 from spiritsafe.records import TeacherId
@@ -92,3 +95,15 @@ def test_nothing_to_expand_asks_for_nothing(tmp_path):
     context = context_of(tmp_path, "task.expand_to=3")
     assert [path.name for path in data.expand_prompts(context)] == ["expanded.jsonl"]
     assert RunDir(context.run.path).read_lines("prompts/expanded.jsonl") == []
+
+
+def test_a_divergence_from_a_served_teacher_is_refused_before_it_is_asked(tmp_path):
+    recipe = recipe_file.parse(
+        {
+            "teacher": {"model": "http://127.0.0.1:9/v1#x"},
+            "arms": {"student": {"data": "teacher", "divergence": {}}},
+        }
+    )
+    with pytest.raises(UsageError, match="arms.student.divergence needs a local teacher"):
+        run(recipe, tmp_path)
+    assert not (tmp_path / "ledger.sqlite").exists()

@@ -8,13 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spiritsafe.errors import SpiritSafeError
+from spiritsafe.errors import SpiritSafeError, UsageError
 from spiritsafe.pipeline import part, prompt_files
 from spiritsafe.pipeline.stage import Context
 from spiritsafe.pipeline.traces import training_samples
-from spiritsafe.recipe import Arm
+from spiritsafe.recipe import Arm, Recipe
 from spiritsafe.records import Message
 from spiritsafe.tasks import verifiers
+from spiritsafe.teachers.connect import is_served
 from spiritsafe.teachers.folders import resolve_model
 
 if TYPE_CHECKING:
@@ -33,6 +34,17 @@ UNTOUCHED = "untouched.json"
 def model_names(recipe_arms: Mapping[str, Arm]) -> list[tuple[str, Arm, int]]:
     """(arm, its recipe, seed index) for every student of a run, in the order of the recipe."""
     return [(name, arm, seed) for name, arm in recipe_arms.items() for seed in range(arm.seeds)]
+
+
+def check(recipe: Recipe) -> None:
+    """Raise UsageError for arms that cannot be trained, before the teacher is asked."""
+    teacher = recipe.teacher
+    for name, arm in recipe.arms.items():
+        if arm.divergence is not None and (not teacher.is_asked or is_served(teacher.model)):
+            raise UsageError(
+                f"arms.{name}.divergence needs a local teacher, not {teacher.model}",
+                hint="teacher.model: hf:REPO or a folder, or leave divergence out",
+            )
 
 
 def labels(context: Context) -> dict[str, list[str]]:

@@ -9,11 +9,7 @@ from typing import Any
 
 from spiritsafe import environment
 from spiritsafe.errors import UsageError
-from spiritsafe.pipeline import (
-    judging,
-    outcome,
-    parallel,
-)
+from spiritsafe.pipeline import judging, models, outcome, parallel
 from spiritsafe.pipeline.stage import Context, Runner, Stage
 from spiritsafe.pipeline.stages import stages
 from spiritsafe.recipe import Recipe
@@ -39,6 +35,7 @@ def run(
     if until not in GROUPS:
         raise UsageError(f"unknown stage: {until}", hint=f"one of {', '.join(GROUPS)}")
     verifiers.build(recipe.task.verifier)  # a bad pattern or schema stops here, before money is spent
+    models.check(recipe)
     judging.check(recipe)
     if recipe.student.kind == "classifier":
         from spiritsafe.students.heads import check_classifier
