@@ -104,6 +104,6 @@ def test_a_divergence_from_a_served_teacher_is_refused_before_it_is_asked(tmp_pa
             "arms": {"student": {"data": "teacher", "divergence": {}}},
         }
     )
-    with pytest.raises(UsageError, match="arms.student.divergence needs a local teacher"):
+    with pytest.raises(UsageError, match="divergence needs a local teacher"):
         run(recipe, tmp_path)
     assert not (tmp_path / "ledger.sqlite").exists()
