@@ -1,9 +1,11 @@
 """Tasks that lack something: the run goes on with the rows that it can make, or says what is missing."""
 
+import importlib.util
+
 import pytest
 
 from spiritsafe import recipe_file
-from spiritsafe.errors import UsageError
+from spiritsafe.errors import MissingExtra, UsageError
 from spiritsafe.pipeline import data, inquiry, measuring, models, prompt_files
 from spiritsafe.pipeline.run import run, start
 from spiritsafe.pipeline.stages import stages
@@ -106,4 +108,11 @@ def test_a_divergence_from_a_served_teacher_is_refused_before_it_is_asked(tmp_pa
     )
     with pytest.raises(UsageError, match="divergence needs a local teacher"):
         run(recipe, tmp_path)
+    assert not (tmp_path / "ledger.sqlite").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is here")
+def test_qlora_without_its_library_is_refused_before_the_teacher_is_asked(tmp_path):
+    with pytest.raises(MissingExtra, match="bitsandbytes"):
+        run(recipe_file.parse({"student": {"adapter": "qlora"}}), tmp_path)
     assert not (tmp_path / "ledger.sqlite").exists()

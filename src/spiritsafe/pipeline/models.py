@@ -37,7 +37,11 @@ def model_names(recipe_arms: Mapping[str, Arm]) -> list[tuple[str, Arm, int]]:
 
 
 def check(recipe: Recipe) -> None:
-    """Raise UsageError for arms that cannot be trained, before the teacher is asked."""
+    """Raise UsageError or MissingExtra for what cannot be trained here, before the teacher is asked."""
+    if recipe.student.adapter == "qlora":
+        from spiritsafe.students.adapters import quantization
+
+        quantization(recipe.student)
     teacher = recipe.teacher
     for name, arm in recipe.arms.items():
         if arm.divergence is not None and (not teacher.is_asked or is_served(teacher.model)):
